@@ -1,0 +1,52 @@
+"""The command line, `kernel-gateway`. Commands are imported when called, so that each starts as fast as it can."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from .. import __version__
+
+COMMANDS = {
+    "run": "kernel_gateway.cli.run:run",
+    "kernels": "kernel_gateway.cli.kernels:kernels",
+}
+"""Command → where it is defined."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="kernel-gateway")
+def cli() -> None:
+    """Run notebooks and snippets as CI jobs, on any Jupyter kernel.
+
+    Example: kernel-gateway run train.ipynb -p epochs 20 --require 'accuracy >= 0.92'
+    """
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    cli(prog_name="kernel-gateway")
+
+
+def fail(message: str, exit_code: int) -> None:
+    """End the command with an error sentence on stderr."""
+    click.echo(f"kernel-gateway: {message}", err=True)
+    sys.exit(exit_code)

@@ -1,0 +1,209 @@
+"""A run on this machine, without any server: the runner in this process, its results in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import secrets as random
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import GatewayError, SourceError, StorageError
+from ..kernels import guard
+from ..kernels.resources import check_label, gpu_environment
+from ..kernels.specs import Kernelspecs
+from ..projections.console import Console
+from ..projections.text import strip_ansi
+from ..runner.ending import Cancellation
+from ..runner.provenance import git_state, jenkins_build
+from ..runner.run import Outcome, Runner, Workplace
+from ..settings import PREFIX, RunOptions, Settings
+from ..sources import LANGUAGE_BY_SUFFIX, load_source, peek_kernel
+from ..sources.program import Program
+from ..store.baseline import Baseline, previous_results
+from ..store.eventlog import EventLog, follow_events
+from ..store.folder import RunFolder
+from .run import suffix_of
+from .summary import summary
+
+RUN_VARIABLE = PREFIX + "RUN_ID"
+"""Environment variable that tells a kernel which run it serves."""
+
+CONSOLE_PATIENCE = 5.0
+"""Seconds that a cancelled run waits for a reader of its output who has stopped reading."""
+
+
+def new_run_id() -> str:
+    """An id that sorts by time: ``20261121-073012-9f3a1c2b``."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{random.token_hex(4)}"
+
+
+class EmbeddedRun:
+    """One `kernel-gateway run` without a gateway. `run` returns the exit code; it raises `GatewayError`
+    only for what keeps the run from having a folder at all.
+    """
+
+    def __init__(
+        self,
+        content: bytes,
+        path: Path | None,
+        options: RunOptions,
+        settings: Settings,
+        output_dir: Path,
+        cancel: Cancellation,
+    ) -> None:
+        self._content = content
+        self._path = path
+        self._options = options
+        self._settings = settings
+        self._output_dir = output_dir
+        self._cancel = cancel
+        self._id = new_run_id()
+        self._specs = Kernelspecs()
+        self._cwd = path.absolute().parent if path is not None else Path.cwd()
+
+    def run(self) -> int:
+        """Run to the end; everything that was started is gone when this returns."""
+        strangers = frozenset(guard.children(os.getpid()))
+        # Whatever a killed guard leaves behind becomes our child, so that it can be swept up.
+        guard.become_subreaper()
+        baseline = previous_results(self._output_dir)
+        folder = RunFolder(self._output_dir, self._settings)
+        try:
+            printer = ConsolePrinter(folder.log, self._settings)
+            outcome = self._execute(folder, baseline)
+            guard.sweep(0.0, spare=strangers)
+            folder.log.close()
+            try:
+                folder.write_results()
+            except StorageError as error:
+                click.echo(f"kernel-gateway: {error}", err=True)
+            printer.join(self._cancel)
+            self._print_summary(folder)
+        finally:
+            folder.release()
+        return outcome.exit_code
+
+    def _execute(self, folder: RunFolder, baseline: Baseline | None) -> Outcome:
+        place = Workplace(
+            cwd=self._cwd,
+            environ=self._environ(),
+            artifacts=folder.artifacts,
+            results=folder.path,
+            agent=platform.node(),
+        )
+        runner = Runner(
+            self._options,
+            place,
+            sink=folder.log,
+            blobs=folder.blobs,
+            cancel=self._cancel,
+            settings=self._settings,
+            specs=self._specs,
+        )
+        try:
+            problem = self._prepare(place)
+            # With --env the kernel runs in an interpreter that is yet to come.
+            if problem is None and self._options.env_file is None:
+                runner.prelaunch(self._guess_kernel())
+            program, unreadable = self._load()
+            return runner.run(
+                program,
+                {"run": self._id, **self._provenance(baseline)},
+                baseline.metrics if baseline else None,
+                problem or unreadable,
+            )
+        finally:
+            runner.close()
+
+    def _environ(self) -> dict[str, str]:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        return {**environ, **self._options.secrets, RUN_VARIABLE: self._id}
+
+    def _prepare(self, place: Workplace) -> GatewayError | None:
+        """Get what the run asks of this machine, GPUs and a label; the error if it can't be had."""
+        try:
+            check_label(self._options.label, self._settings.labels)
+            place.environ = {**place.environ, **gpu_environment(self._options.gpus, os.environ)}
+        except GatewayError as error:
+            return error
+        return None
+
+    def _guess_kernel(self) -> str:
+        """The kernel that the run will most probably use, from a glance at the source."""
+        if self._options.kernel:
+            return self._options.kernel
+        return peek_kernel(self._content) or LANGUAGE_BY_SUFFIX.get(suffix_of(self._path), "python3")
+
+    def _load(self) -> tuple[Program, GatewayError | None]:
+        """The program; if the source can't be read as one, an empty program and the error."""
+        path = str(self._path) if self._path is not None else None
+        try:
+            return (
+                load_source(
+                    self._content,
+                    name=self._options.name,
+                    path=path,
+                    suffix=suffix_of(self._path),
+                    kernel=self._options.kernel,
+                ),
+                None,
+            )
+        except SourceError as error:
+            digest = f"sha256:{hashlib.sha256(self._content).hexdigest()}"
+            return Program(name=self._options.name, path=path, format="unreadable", digest=digest, cells=[]), error
+
+    def _provenance(self, baseline: Baseline | None) -> dict[str, Any]:
+        return {
+            "git": git_state(self._cwd),
+            "build": jenkins_build(os.environ),
+            "baseline": baseline.to_dict() if baseline else None,
+            "command": "run",
+        }
+
+    def _print_summary(self, folder: RunFolder) -> None:
+        try:
+            print(summary(folder.path), flush=True)
+        except OSError:
+            pass  # nobody reads it any more
+
+
+class ConsolePrinter:
+    """Prints a run's console to stdout while it is written, from a thread of its own.
+
+    It reads the log's file, so that a reader of our output who is slow, or stops, holds up nothing.
+    """
+
+    def __init__(self, log: EventLog, settings: Settings) -> None:
+        self._log = log
+        self._console = Console(settings)
+        self._thread = threading.Thread(target=self._print, name="console", daemon=True)
+        self._thread.start()
+
+    def _print(self) -> None:
+        try:
+            for event in follow_events(self._log):
+                self._write(self._console.feed(event))
+            self._write(self._console.finish())
+        except OSError:
+            pass  # nobody reads it any more; the results are written all the same
+
+    def _write(self, text: str) -> None:
+        if text:
+            if os.environ.get("NO_COLOR"):
+                text = strip_ansi(text)
+            sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+            sys.stdout.buffer.flush()
+
+    def join(self, cancel: Cancellation) -> None:
+        """Wait until all is printed; once the run was cancelled, no longer than `CONSOLE_PATIENCE`."""
+        waited = 0.0
+        while self._thread.is_alive() and waited < CONSOLE_PATIENCE:
+            self._thread.join(0.2)
+            waited += 0.2 if cancel.count else 0.0

@@ -1,0 +1,385 @@
+"""A live kernel: start it, send it code, hear what it says, interrupt it, stop it.
+
+The runner owns one `Kernel` for every kernelspec that a program uses and drives it from a single thread
+through a `Switchboard`. Messages follow the Jupyter messaging protocol 5
+(https://jupyter-client.readthedocs.io/en/stable/messaging.html).
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import zmq
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import KernelManager
+
+from ..errors import KernelDiedError, KernelStartError
+from ..settings import Settings
+from .launch import GuardedProvisioner
+from .snippets import FOLDER_VARIABLE
+from .specs import Kernelspec, lossless, with_argv
+
+OUTPUT_KEPT = 16 * 1024
+"""Bytes kept of what the kernel's process wrote outside the protocol, to show when it dies."""
+
+HEARTBEAT_SECONDS = 2.0
+LATE_START = 5.0
+"""Seconds after a kernel's first answer in which its status ``starting`` is still that of its start."""
+
+BATCH = 256
+"""Messages taken from one socket before the others get their turn."""
+
+_LONGEST_IPC_FOLDER = 80  # a Unix socket's path has room for about 107 bytes
+
+
+class Message(NamedTuple):
+    """A kernel's message: its ``channel``, ``type``, the id of the request it belongs to, and its parts."""
+
+    channel: str
+    type: str
+    parent: str
+    content: dict[str, Any]
+    metadata: dict[str, Any]
+
+
+class _OneSpec(KernelSpecManager):
+    """Hands the manager the spec as resolved, not as it lies on disk."""
+
+    def __init__(self, spec: KernelSpec) -> None:
+        super().__init__()
+        self._spec = spec
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        return self._spec
+
+
+class Kernel:
+    """One kernel process and the sockets to it.
+
+    ``cwd`` is the kernel's working folder, ``environ`` its environment (quirks are added). All methods
+    return at once unless they say otherwise. ``ready`` turns true when the kernel has answered and its
+    output channel is known to work.
+    """
+
+    def __init__(
+        self,
+        kernelspec: Kernelspec,
+        *,
+        cwd: Path,
+        environ: Mapping[str, str],
+        settings: Settings,
+        context: zmq.Context[zmq.Socket[bytes]],
+    ) -> None:
+        self.spec = kernelspec
+        self.quirks = kernelspec.quirks
+        self.ready = False
+        self.info: dict[str, Any] = {}
+        self.raw_tail = b""
+        self.sockets: dict[str, zmq.Socket[bytes]] = {}
+        self.folder: Path | None = None
+        self._cwd = cwd
+        self._environ = dict(environ)
+        self._settings = settings
+        self._context = context
+        self._manager: KernelManager | None = None
+        self._local: GuardedProvisioner | None = None
+        self._heard_iopub = False
+        self._kernel_session: str | None = None
+        self._started = 0.0
+        self._answered = 0.0
+        self._asked = 0.0
+        self._beat_sent = 0.0
+        self._beating = False
+        self._polled = 0.0
+
+    @property
+    def name(self) -> str:
+        """The kernelspec's name."""
+        return self.spec.name
+
+    # -- starting ------------------------------------------------------------------------------------
+
+    def launch(self) -> None:
+        """Start the process and open the sockets. Raises `KernelStartError` when that is impossible."""
+        spec = with_argv(self.spec.spec, lossless(self.spec.spec.argv))
+        remote = "kernel_provisioner" in spec.metadata
+        manager = KernelManager(
+            kernel_name=self.name, kernel_spec_manager=_OneSpec(spec), context=self._context, shutdown_wait_time=2.0
+        )
+        environ = {**self._environ, **self.quirks.environment}
+        if not remote:
+            self.folder = self._make_folder()
+            environ[FOLDER_VARIABLE] = str(self.folder)
+            manager.connection_file = str(self.folder / "kernel.json")
+            if self.quirks.transport == "ipc" and len(str(self.folder)) <= _LONGEST_IPC_FOLDER:
+                manager.transport = "ipc"
+                manager.ip = str(self.folder / "ipc")
+            self._local = GuardedProvisioner(kernel_id=self.folder.name, kernel_spec=spec, parent=manager)
+            self._local.folder = str(self.folder)
+            manager.provisioner = self._local
+        self._manager = manager
+        try:
+            manager.start_kernel(cwd=str(self._cwd), env=environ, extra_arguments=list(self.quirks.arguments))
+        except KernelStartError:
+            raise
+        except Exception as error:  # a provisioner may raise anything
+            raise KernelStartError(f"Kernel {self.name!r} can't be started: {error}") from error
+        self._started = time.monotonic()
+        for channel in ("iopub", "shell", "control", "stdin", "hb"):
+            self.sockets[channel] = getattr(manager, f"connect_{channel}")(identity=manager.session.bsession)
+        self._ask()
+
+    def _make_folder(self) -> Path:
+        # A long TMPDIR would make the sockets' paths too long for ipc.
+        base = tempfile.gettempdir()
+        return Path(tempfile.mkdtemp(prefix="kernel-", dir=base if len(base) <= _LONGEST_IPC_FOLDER - 20 else "/tmp"))
+
+    def _ask(self) -> None:
+        """Ask for the kernel's info. Asked again while starting, since early answers may miss the open sockets."""
+        self._asked = time.monotonic()
+        self.send("shell", "kernel_info_request", {})
+
+    def _note_readiness(self, message: Message) -> None:
+        if message.channel == "iopub":
+            self._heard_iopub = True
+        elif message.type == "kernel_info_reply":
+            self.info = message.content
+        self.ready = self._heard_iopub and bool(self.info)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of the language and of the kernel's implementation, as the kernel tells them."""
+        language = self.info.get("language_info") or {}
+        pairs = {
+            str(language.get("name") or self.spec.language): language.get("version"),
+            str(self.info.get("implementation") or self.name): self.info.get("implementation_version"),
+        }
+        return {name: str(version) for name, version in pairs.items() if version}
+
+    # -- talking -------------------------------------------------------------------------------------
+
+    def send(self, channel: str, type: str, content: dict[str, Any]) -> str:
+        """Send a request; returns its id, which its answers carry as `Message.parent`."""
+        assert self._manager is not None
+        message = self._manager.session.msg(type, content=content)
+        self._manager.session.send(self.sockets[channel], message)
+        return cast(str, message["header"]["msg_id"])
+
+    def execute(self, code: str, *, silent: bool = False) -> str:
+        """Send code to run; returns the request's id. Input requests are refused by the protocol's means."""
+        content = {
+            "code": code,
+            "silent": silent,
+            "store_history": not silent,
+            "user_expressions": {},
+            "allow_stdin": False,
+            # One request is under way at a time; a failing setup must not abort the cell behind it.
+            "stop_on_error": False,
+        }
+        return self.send("shell", "execute_request", content)
+
+    def receive(self, channel: str) -> Iterator[Message]:
+        """The messages waiting on a channel, at most `BATCH`. Raises `KernelDiedError` on a silent restart."""
+        socket = self.sockets[channel]
+        for _ in range(BATCH):
+            try:
+                frames = socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            if channel == "hb":
+                self._beating = False
+                return  # a request socket has one answer to give
+            message = self._decode(channel, frames)
+            if message is not None:
+                if not self.ready:
+                    self._note_readiness(message)
+                yield message
+
+    def _decode(self, channel: str, frames: list[bytes]) -> Message | None:
+        # Session.deserialize parses every header's date, which costs as much as all the rest together.
+        assert self._manager is not None
+        session = self._manager.session
+        _, (signature, header, parent, metadata, content, *_) = session.feed_identities(frames)
+        if session.auth is not None and not hmac.compare_digest(
+            signature, session.sign([header, parent, metadata, content])
+        ):
+            return None
+        head = session.unpack(header)
+        type = head["msg_type"]
+        self._watch_restart(type, head.get("session"), channel, content)
+        body = session.unpack(content)
+        return Message(channel, type, session.unpack(parent).get("msg_id", ""), body, session.unpack(metadata))
+
+    def _watch_restart(self, type: str, kernel_session: str | None, channel: str, content: bytes) -> None:
+        """A kernel process has a session id of its own; another id means another process on the same sockets.
+
+        Kernels that repeat the client's id instead are known by their status ``starting``, except right
+        after the start, when the first process' own may come late.
+        """
+        assert self._manager is not None
+        if channel not in ("shell", "iopub"):
+            return
+        if not self.ready:
+            self._kernel_session, self._answered = kernel_session, time.monotonic()
+            return
+        if kernel_session != self._kernel_session:
+            restarted = True
+        else:
+            starting = type == "status" and b'"starting"' in content
+            repeats = kernel_session == self._manager.session.session
+            restarted = starting and repeats and time.monotonic() - self._answered > LATE_START
+        if restarted:
+            raise KernelDiedError(f"Kernel {self.name!r} restarted in mid-run; its variables are gone.")
+
+    def interrupt(self) -> None:
+        """Ask the kernel to stop the cell it runs, by signal or message as its spec or quirk says."""
+        assert self._manager is not None
+        mode = self.quirks.interrupt or self.spec.spec.interrupt_mode
+        if mode == "message":
+            self.send("control", "interrupt_request", {})
+        elif self._local is not None:
+            self._local.signal_kernel(signal.SIGINT)
+        else:
+            self._manager.interrupt_kernel()
+
+    # -- watching ------------------------------------------------------------------------------------
+
+    @property
+    def fds(self) -> dict[int, str]:
+        """Pipes to watch besides the sockets: fd → ``status``, ``stdout`` or ``stderr``."""
+        if self._local is None:
+            return {}
+        pipes = {self._local.status_fd: "status", self._local.output: "stdout", self._local.errors: "stderr"}
+        return {fd: name for fd, name in pipes.items() if fd >= 0}
+
+    def read_pipe(self, fd: int) -> bytes | None:
+        """What the kernel's process wrote outside the protocol; None at the pipe's end."""
+        try:
+            chunk = os.read(fd, 65536)
+        except BlockingIOError:
+            return b""
+        self.raw_tail = (self.raw_tail + chunk)[-OUTPUT_KEPT:]
+        return chunk or None
+
+    def check(self, *, busy: bool) -> None:
+        """Look after the kernel; the switchboard calls it at least once a second.
+
+        `busy` says whether it is running a cell. Raises `KernelStartError` or `KernelDiedError`.
+        """
+        now = time.monotonic()
+        self._check_process(now)
+        if not self.ready:
+            if now - self._started > self._settings.start_timeout:
+                raise KernelStartError(
+                    f"Kernel {self.name!r} did not answer within {self._settings.start_timeout:g} s of its start.",
+                    stderr=self.raw_text,
+                )
+            if now - self._asked > 1.0:
+                self._ask()
+        elif self.quirks.heartbeat:
+            self._check_heartbeat(now)
+
+    def _check_process(self, now: float) -> None:
+        if self._local is not None:
+            try:
+                self._local.read_status()
+            except KernelStartError as error:
+                raise KernelStartError(f"Kernel {self.name!r} can't be started. {error}") from None
+            alive = self._local.exit_code is None
+        elif now - self._polled > 1.0:
+            self._polled = now
+            alive = bool(self._manager and self._manager.is_alive())
+        else:
+            return
+        if not alive:
+            kind = KernelDiedError if self.ready else KernelStartError
+            raise kind(self._obituary(), stderr=self.raw_text)
+
+    def _check_heartbeat(self, now: float) -> None:
+        if not self._beating and now - self._beat_sent > HEARTBEAT_SECONDS:
+            self._beat_sent, self._beating = now, True
+            self.sockets["hb"].send(b"ping", zmq.NOBLOCK)
+        elif self._beating and now - self._beat_sent > self._settings.answer_timeout:
+            raise KernelDiedError(
+                f"Kernel {self.name!r} has not answered heartbeats for {self._settings.answer_timeout:g} s.",
+                stderr=self.raw_text,
+            )
+
+    def _obituary(self) -> str:
+        code = self._local.exit_code if self._local is not None else None
+        when = "died" if self.ready else "ended while starting"
+        if code is None:
+            return f"Kernel {self.name!r} {when}."
+        if code < 0:
+            how = f"killed by {signal_name(-code)}"
+            if self._local is not None and self._local.out_of_memory:
+                how += ": the machine ran out of memory"
+            elif code == -9:
+                how += "; the system does this when memory runs out"
+            return f"Kernel {self.name!r} {when} ({how})."
+        return f"Kernel {self.name!r} {when} (exit code {code})."
+
+    @property
+    def raw_text(self) -> str:
+        """End of what the kernel's process wrote outside the protocol."""
+        return self.raw_tail.decode(errors="replace").strip()
+
+    # -- stopping ------------------------------------------------------------------------------------
+
+    def request_shutdown(self) -> None:
+        """Ask the kernel to end by itself, so that its exit handlers run."""
+        if self.quirks.hang_up and self._local is not None:
+            self._local.signal_kernel(signal.SIGHUP)
+        elif self.sockets:
+            self.send("control", "shutdown_request", {"restart": False})
+
+    @property
+    def ended(self) -> bool:
+        """Whether its process is gone. Does not raise."""
+        if self._manager is None:
+            return True
+        if self._local is None:
+            return not self._manager.is_alive()
+        try:
+            self._local.read_status()
+        except KernelStartError:
+            pass
+        return self._local.exit_code is not None
+
+    def close(self) -> None:
+        """Kill what is left of the kernel, everything below it, and give back its sockets and folder.
+
+        Waits until the guard has gone, at most some tenths of a second.
+        """
+        manager, self._manager = self._manager, None
+        for socket in self.sockets.values():
+            socket.close(linger=0)
+        self.sockets.clear()
+        if manager is None:
+            return
+        if self._local is None:
+            manager.shutdown_kernel(now=True)
+        else:
+            self._local.release()
+            if self._local.process is not None:
+                self._local.process.wait()
+                self._local.process = None
+            manager.cleanup_resources()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def signal_name(number: int) -> str:
+    """``SIGKILL`` for 9, and so on."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,84 @@
+"""Files that a run produced: found by glob below the working folder, copied out, and told as events."""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from ..events import EventSink, EventType
+
+_COPY_BYTES = 1 << 20
+
+
+def find_files(folder: Path, globs: Sequence[str], exclude: Path | None = None) -> Iterator[tuple[Path, str]]:
+    """Files below `folder` that match a glob, with their paths relative to it, each once, sorted.
+
+    A folder that matches stands for everything in it. Links that lead out of the folder are left out,
+    and so is `exclude`, where results go.
+    """
+    root = folder.resolve()
+    found: dict[str, Path] = {}
+    for glob in globs:
+        for match in root.glob(glob.removeprefix("./").rstrip("/") or "*"):
+            files = [match] if match.is_file() else (path for path in match.rglob("*") if path.is_file())
+            for path in files:
+                inside = path.resolve()
+                if not inside.is_relative_to(root) or (exclude is not None and path.is_relative_to(exclude)):
+                    continue
+                found[path.relative_to(root).as_posix()] = path
+    for name in sorted(found):
+        yield found[name], name
+
+
+def collect(
+    sink: EventSink, folder: Path, globs: Sequence[str], target: Path, *, exclude: Path, deadline: float | None
+) -> list[str]:
+    """Copy matching files below `target` and append an ``artifact`` event for each.
+
+    Returns remarks for the log: globs that match nothing, files that could not be read, and files left
+    out because `deadline` (monotonic seconds) had passed.
+    """
+    remarks = [f"No file matches the artifact glob {glob!r}." for glob in globs if not _matches(folder, glob, exclude)]
+    late = 0
+    for path, name in find_files(folder, globs, exclude):
+        if deadline is not None and time.monotonic() > deadline:
+            late += 1
+            continue
+        try:
+            digest, size = _copy(path, target / PurePosixPath(name))
+        except OSError as error:
+            remarks.append(f"The artifact {name} could not be copied: {error.strerror}.")
+            continue
+        media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        sink.append(EventType.ARTIFACT, path=name, sha256=digest, size=size, media_type=media_type, cell=None)
+    if late:
+        remarks.append(f"{late} artifacts were left out, since the run was cancelled.")
+    return remarks
+
+
+def _matches(folder: Path, glob: str, exclude: Path) -> bool:
+    return next(find_files(folder, [glob], exclude), None) is not None
+
+
+def check_glob(glob: str) -> str | None:
+    """What is wrong with an artifact glob, as a sentence, or None. Absolute ones and ``..`` would leave the folder."""
+    if not glob or PurePosixPath(glob).is_absolute() or ".." in PurePosixPath(glob).parts:
+        return f"The artifact glob {glob!r} must be relative to the working folder and must not contain '..'."
+    return None
+
+
+def _copy(source: Path, target: Path) -> tuple[str, int]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    size = 0
+    with source.open("rb") as reader, target.open("wb") as writer:
+        while chunk := reader.read(_COPY_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+            writer.write(chunk)
+    shutil.copymode(source, target)
+    return digest.hexdigest(), size

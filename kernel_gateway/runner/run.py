@@ -1,0 +1,283 @@
+"""A run from its first event to its last. The one way in which this project executes a program."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..errors import EXIT_CODES, GatewayError, StorageError
+from ..events import EventSink, EventType, Status
+from ..gates import Gate, MetricLike
+from ..kernels.kernel import Kernel
+from ..kernels.specs import Kernelspecs
+from ..settings import RunOptions, Settings
+from ..sources.program import Program
+from . import artifacts
+from .cells import CellRunner
+from .driver import Driver
+from .ending import Cancellation, Ending
+from .kernelset import KernelSet
+from .masking import Masker, MaskingSink
+from .metrics import file_metrics
+from .outputs import BlobSink, Outputs
+from .plan import Plan, make_plan
+from .provenance import installed_packages
+from .widgets import MIME as WIDGETS_MIME
+
+METRICS_FILE = "metrics.json"
+"""A file of metrics that the program itself writes in its working folder (DVC's convention)."""
+
+CANCELLED_COPY_SECONDS = 5.0
+"""How long artifacts may still be copied after a cancel."""
+
+
+@dataclass(kw_only=True)
+class Workplace:
+    """Where a run happens. ``cwd``: the kernels' working folder; ``environ``: their environment, secrets
+    included; ``artifacts``: where artifacts are copied; ``results``: a folder below which nothing is taken
+    for an artifact; ``agent``: this machine's name.
+    """
+
+    cwd: Path
+    environ: Mapping[str, str]
+    artifacts: Path
+    results: Path
+    agent: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run ended; the same as its last event says."""
+
+    status: Status
+    reason: str
+    exit_code: int
+
+
+@dataclass
+class _Verdict:
+    status: Status = Status.SUCCEEDED
+    reason: str = ""
+    exit_code: int | None = None
+    stderr: str = ""
+
+    def worsen(self, error: GatewayError) -> None:
+        self.status, self.reason, self.exit_code = error.status, str(error), error.exit_code
+        self.stderr = getattr(error, "stderr", "")
+
+
+class Runner:
+    """Executes one program. Use: `prelaunch` if the kernel can be guessed, then `run` once, then `close`.
+
+    ``sink`` takes the events and ``blobs`` large outputs, both after the options' secrets were masked;
+    ``cancel`` may be asked for the run's end at any time.
+    """
+
+    def __init__(
+        self,
+        options: RunOptions,
+        workplace: Workplace,
+        *,
+        sink: EventSink,
+        blobs: BlobSink,
+        cancel: Cancellation,
+        settings: Settings,
+        specs: Kernelspecs,
+    ) -> None:
+        self._options = options
+        self._place = workplace
+        masker = Masker(options.secrets)
+        self._sink = sink = MaskingSink.around(sink, masker)
+        self._cancel = cancel
+        self._settings = settings
+        self._specs = specs
+        self._weak_secrets = masker.weak
+        self._outputs = Outputs(sink, blobs, masker)
+        self._driver = Driver(sink, self._outputs, cancel, settings)
+        self._kernels = KernelSet(self._driver, sink, settings, cwd=workplace.cwd, environ=workplace.environ)
+        self._versions = {"gateway": __version__}
+        self._packages: dict[str, str] = {}
+        self._started = False
+        self._begun = time.monotonic()
+
+    def prelaunch(self, name: str) -> None:
+        """Start a kernel before the program is even read; a wrong guess costs nothing but a little work."""
+        try:
+            self._kernels.prelaunch(self._specs.resolve(name))
+        except GatewayError:
+            pass  # told when the program turns out to need it
+
+    def run(
+        self,
+        program: Program,
+        provenance: Mapping[str, Any],
+        baseline: Mapping[str, MetricLike] | None = None,
+        problem: GatewayError | None = None,
+    ) -> Outcome:
+        """Run a program to its end, whatever end that is. Raises nothing but `StorageError`.
+
+        `provenance` goes into the first event; `baseline` is what gates compare with; `problem` is an
+        error found before the run, which then ends at once but leaves its results all the same.
+        """
+        verdict = _Verdict()
+        plan: Plan | None = None
+        before = _stamp(self._place.cwd / METRICS_FILE)
+        try:
+            self._driver.set_deadline(self._options.timeout)
+            try:
+                if problem is not None:
+                    raise problem
+                plan = make_plan(program, self._options, self._specs)
+            finally:
+                self._queued(plan.program if plan is not None else program, provenance)
+            self._run_cells(plan, verdict)
+        except Ending as ending:
+            verdict.status, verdict.reason = ending.status, ending.reason
+        except GatewayError as error:
+            verdict.worsen(error)
+        self._kernels.shut_down()
+        try:
+            self._after_cells(plan, verdict, before, baseline)
+        except StorageError as error:
+            verdict.worsen(error)
+        return self._finished(verdict)
+
+    def close(self) -> None:
+        """Kill what is left and give everything back. Call it also when `run` was never called."""
+        self._kernels.shut_down()
+        self._driver.close()
+
+    # -- steps ---------------------------------------------------------------------------------------
+
+    def _queued(self, program: Program, provenance: Mapping[str, Any]) -> None:
+        options = self._options
+        resources = {
+            "gpus": options.gpus,
+            "label": options.label,
+            "timeout": options.timeout,
+            "cell_timeout": options.cell_timeout,
+        }
+        self._sink.append(
+            EventType.RUN_QUEUED,
+            program=program.to_dict(),
+            resources=resources,
+            provenance={
+                "source_digest": program.digest,
+                "parameters": program.parameters,
+                "secrets": sorted(options.secrets),
+                **provenance,
+            },
+            run=provenance.get("run"),
+        )
+        self._sink.flush()
+
+    def _run_cells(self, plan: Plan, verdict: _Verdict) -> None:
+        for remark in plan.remarks:
+            self._log("warning", remark)
+        for name in self._weak_secrets:
+            self._log("warning", f"Secret {name} is so short that masking it also hides much that is none.")
+        if self._options.env_file is not None:
+            self._build_environment(Path(self._options.env_file))
+        runner = CellRunner(plan, self._driver, self._kernels, self._sink, self._outputs, self._options)
+        verdict.status, verdict.reason = runner.run(self._on_ready)
+        if not self._started:
+            self._announce(plan.default.name)
+
+    def _build_environment(self, file: Path) -> None:
+        from ..kernels.environments import build_environment, default_cache
+
+        def log(line: str) -> None:
+            self._log("info", line)
+            self._sink.flush()
+
+        cache = Path(self._settings.env_cache) if self._settings.env_cache else default_cache()
+        environment = build_environment(file, cache, log, self._driver.check)
+        self._kernels.interpreter = environment.python
+
+    def _on_ready(self, kernel: Kernel) -> None:
+        self._versions |= kernel.versions
+        if kernel.spec.python is not None:
+            self._packages |= installed_packages(kernel.spec.python)
+        if not self._started:
+            self._announce(kernel.name)
+        else:
+            versions = ", ".join(f"{name} {version}" for name, version in kernel.versions.items())
+            self._log("info", f"Kernel {kernel.name!r} started ({versions}).")
+
+    def _announce(self, kernel: str) -> None:
+        self._started = True
+        self._sink.append(EventType.RUN_STARTED, agent=self._place.agent, kernel=kernel, versions=dict(self._versions))
+
+    def _after_cells(
+        self, plan: Plan | None, verdict: _Verdict, before: object, baseline: Mapping[str, MetricLike] | None
+    ) -> None:
+        if verdict.stderr:
+            self._log("error", f"The kernel's last words:\n{verdict.stderr}")
+        widgets = self._outputs.widgets.document()
+        if widgets is not None:
+            self._outputs.display({WIDGETS_MIME: widgets}, None)
+        file = self._place.cwd / METRICS_FILE
+        after = _stamp(file)
+        if after is not None and after != before:
+            self._outputs.findings(file_metrics(file.read_bytes()))
+        deadline = time.monotonic() + CANCELLED_COPY_SECONDS if verdict.status == Status.CANCELLED else None
+        remarks = artifacts.collect(
+            self._sink,
+            self._place.cwd,
+            self._options.artifacts,
+            self._place.artifacts,
+            exclude=self._place.results,
+            deadline=deadline,
+        )
+        for remark in remarks:
+            self._log("warning", remark)
+        if plan is not None:
+            self._judge(plan.gates, verdict, baseline)
+
+    def _judge(self, gates: list[Gate], verdict: _Verdict, baseline: Mapping[str, MetricLike] | None) -> None:
+        missed = []
+        for gate in gates:
+            result = gate.evaluate(self._outputs.summaries, baseline)
+            self._sink.append(
+                EventType.GATE,
+                expression=result.expression,
+                value=result.value,
+                bound=result.bound,
+                passed=result.passed,
+                message=result.message,
+            )
+            if not result.passed:
+                missed.append(result.expression)
+        if missed and verdict.status == Status.SUCCEEDED:
+            verdict.status = Status.UNSTABLE
+            verdict.reason = f"{'Gates' if len(missed) > 1 else 'A gate was'} not met: {'; '.join(missed)}."
+
+    def _finished(self, verdict: _Verdict) -> Outcome:
+        code = verdict.exit_code if verdict.exit_code is not None else EXIT_CODES[verdict.status]
+        self._sink.append(
+            EventType.RUN_FINISHED,
+            status=verdict.status.value,
+            reason=verdict.reason,
+            seconds=round(time.monotonic() - self._begun, 3),
+            exit_code=code,
+            versions=dict(self._versions),
+            packages=self._packages,
+        )
+        self._sink.flush()
+        return Outcome(status=verdict.status, reason=verdict.reason, exit_code=code)
+
+    def _log(self, level: str, message: str) -> None:
+        self._sink.append(EventType.LOG, level=level, message=message)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What tells whether a file was written anew: its time and size; None if there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size

@@ -1,0 +1,1 @@
+"""What lies on disk: event logs, blobs, and the folder of a run with its results."""

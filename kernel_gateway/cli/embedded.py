@@ -98,6 +98,7 @@ class EmbeddedRun:
             results=folder.path,
             agent=platform.node(),
         )
+        problem = self._prepare(place)
         runner = Runner(
             self._options,
             place,
@@ -108,7 +109,6 @@ class EmbeddedRun:
             specs=self._specs,
         )
         try:
-            problem = self._prepare(place)
             # With --env the kernel runs in an interpreter that is yet to come.
             if problem is None and self._options.env_file is None:
                 runner.prelaunch(self._guess_kernel())

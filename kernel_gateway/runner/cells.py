@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import KernelError
+from ..errors import GatewayError, KernelError
 from ..events import CellStatus, EventSink, EventType, Status
 from ..kernels.failures import Failure
 from ..kernels.kernel import Kernel
@@ -43,7 +43,7 @@ class CellRunner:
     def run(self, on_ready: Callable[[Kernel], None]) -> tuple[Status, str]:
         """Run cells until one fails or ends the program; returns the status and one sentence.
 
-        Raises `Ending` and `KernelError` as the driver does; the cell under way was finished as ``aborted``.
+        Raises `Ending` and `GatewayError` as the driver does; the cell under way was finished as ``aborted``.
         """
         allowed = 0
         for index, cell in enumerate(self._plan.program.cells):
@@ -83,10 +83,11 @@ class CellRunner:
         self._sink.flush()
         # Parameters of a SQL program are written in the language of its kernel.
         own = cell.metadata.get("language") == kernel.spec.spec.language
-        request = self._driver.send(kernel, cell.source if own else kernel.quirks.wrap(cell.source), index)
+        code = cell.source if own else kernel.quirks.wrap(cell.source, kernel.folder)
+        request = self._driver.send(kernel, code, index)
         try:
             self._driver.finish(request, self._options.cell_timeout, self._over(cell))
-        except (Ending, KernelError) as end:
+        except (Ending, GatewayError) as end:
             if isinstance(end, KernelError) or not self._driver.abort(request):
                 self._kernels.kill(kernel)
             self._finish(index, cell, CellStatus.ABORTED, time.monotonic() - started, request)

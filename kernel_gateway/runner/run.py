@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +140,9 @@ class Runner:
             verdict.status, verdict.reason = ending.status, ending.reason
         except GatewayError as error:
             verdict.worsen(error)
+        except Exception as error:  # noqa: BLE001 — a defect of ours must not cost the user the results so far
+            verdict.status, verdict.reason = Status.FAILED, f"Internal error: {type(error).__name__}: {error}"
+            self._log("error", "".join(traceback.format_exception(error)))
         self._kernels.shut_down()
         try:
             self._after_cells(plan, verdict, before, baseline)

@@ -44,7 +44,7 @@ class Finished:
     @property
     def events(self) -> list[dict[str, Any]]:
         """The event log."""
-        return [json.loads(line) for line in (self.folder / "events.jsonl").read_text().splitlines()]
+        return [json.loads(line) for line in (self.folder / "events.jsonl").open(encoding="utf-8")]
 
     def of(self, type: str) -> list[dict[str, Any]]:
         """The log's events of one type."""
@@ -96,7 +96,9 @@ class Running:
     def finish(self, seconds: float = 60) -> Finished:
         """Wait for the command's end."""
         stdout, stderr = self.process.communicate(timeout=seconds)
-        return Finished(self.process.returncode, stdout, stderr, time.monotonic() - self.started, self.folder)
+        return Finished(
+            self.process.returncode, stdout or "", stderr or "", time.monotonic() - self.started, self.folder
+        )
 
 
 Start = Callable[..., Running]
@@ -127,7 +129,9 @@ def start(tmp_path: Path, problem_kernels: Path) -> Iterator[Start]:
 
     def start(*args: str, env: dict[str, str] | None = None, cwd: Path | None = None, **popen: Any) -> Running:
         place = cwd or tmp_path
-        environ = {**os.environ, "JUPYTER_PATH": str(problem_kernels), "KERNEL_GATEWAY_URL": "", **(env or {})}
+        # ipykernel does not capture what child processes print where it sees pytest's variable.
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+        environ = {**inherited, "JUPYTER_PATH": str(problem_kernels), "KERNEL_GATEWAY_URL": "", **(env or {})}
         folder = tmp_path / "out"
         if "--output-dir" in args:
             folder = Path(args[args.index("--output-dir") + 1])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ends.conftest import Run, Running, Start
+from tests.command.conftest import Run, Running, Start
 
 pytestmark = pytest.mark.slow
 

@@ -10,10 +10,10 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-PUBLIC: dict[str, str] = {}
+PUBLIC: dict[str, str] = {"GatewayClient": "client"}
 """Public name → the submodule that defines it; ``__all__`` lists these names and the version."""
 
-__all__ = ["__version__"]
+__all__ = ["GatewayClient", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,13 @@
     │   └── KernelDiedError          it died, restarted by itself, or stopped answering
     ├── EnvironmentBuildError        the kernel's package environment could not be built
     ├── StorageError                 events or results can't be written
-    └── UnreachableError             no gateway there, or it refused
+    ├── UnreachableError             no gateway there, or it refused
+    ├── AuthError                    no valid token
+    ├── ForbiddenError               the token's scope does not allow it
+    ├── NotFoundError                no run, file or blob of that name
+    ├── ConflictError                it contradicts an earlier request
+    ├── TooLargeError                more bytes than the gateway takes
+    └── TooManyError                 more queued runs than a token may have
 
 `EXIT_CODES` is the one table from a run's status to the command's exit code.
 """
@@ -77,15 +83,20 @@ class ResourceError(UsageError):
 
 
 class KernelError(GatewayError):
-    """A kernel let the run down. ``stderr`` is the end of what its process printed outside the protocol."""
+    """A kernel let the run down.
+
+    ``stderr`` is the end of what its process printed outside the protocol, ``returncode`` how the process
+    ended (negative for a signal), or None if it did not end or nobody can tell.
+    """
 
     exit_code = 5
     http_status = 502
     status = Status.KERNEL_DIED
 
-    def __init__(self, message: str, *, stderr: str = "") -> None:
+    def __init__(self, message: str, *, stderr: str = "", returncode: int | None = None) -> None:
         super().__init__(message)
         self.stderr = stderr
+        self.returncode = returncode
 
 
 class KernelStartError(KernelError):
@@ -111,3 +122,45 @@ class UnreachableError(GatewayError):
 
     exit_code = 6
     http_status = 503
+
+
+class AuthError(GatewayError):
+    """The request carries no valid token."""
+
+    exit_code = 6
+    http_status = 401
+
+
+class ForbiddenError(GatewayError):
+    """The token's scope does not allow the request."""
+
+    exit_code = 6
+    http_status = 403
+
+
+class NotFoundError(GatewayError):
+    """No run, file or blob of that name."""
+
+    exit_code = 6
+    http_status = 404
+
+
+class ConflictError(GatewayError):
+    """The request contradicts an earlier one: the same idempotency key with another body."""
+
+    exit_code = 6
+    http_status = 409
+
+
+class TooLargeError(GatewayError):
+    """More bytes than the gateway takes in one request."""
+
+    exit_code = 6
+    http_status = 413
+
+
+class TooManyError(GatewayError):
+    """More queued runs than a token may have."""
+
+    exit_code = 6
+    http_status = 429

@@ -87,7 +87,9 @@ EVENT_FIELDS: dict[EventType, dict[str, str]] = {
     EventType.RUN_FINISHED: {
         "status": "a final `Status`",
         "reason": "one sentence for people; empty after success",
-        "seconds": "wall-clock seconds since `run_queued`",
+        "seconds": "wall-clock seconds that the run took, without waiting in a queue",
+        "versions": "as in `run_started`, of every kernel that was started",
+        "retried_as": "id of the run that tries again what was lost; absent or null if none does",
         "packages": "installed Python packages of the kernel's environment, name → version",
         "exit_code": "what the command exits with",
     },

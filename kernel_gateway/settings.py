@@ -35,7 +35,15 @@ class RunOptions:
     allow_errors: bool = False
 
 
-_CONVERTERS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str}
+def _boolean(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off"):
+        return False
+    raise ValueError(text)
+
+
+_CONVERTERS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str, "bool": _boolean}
 
 
 def _setting(default: Any, help: str) -> Any:
@@ -44,7 +52,7 @@ def _setting(default: Any, help: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Limits and defaults. `from_environ` reads them; `docs/settings.md` lists them."""
+    """Limits and defaults, of a run and of the service. `from_environ` reads them; `docs/settings.md` lists them."""
 
     start_timeout: float = _setting(60.0, "Seconds a kernel may take from its start to its first answer.")
     answer_timeout: float = _setting(
@@ -70,6 +78,32 @@ class Settings:
     labels: str = _setting("", "Comma-separated labels of this machine, for `--label`.")
     env_cache: str = _setting("", "Folder of the environments built for `--env`; default: the user's cache folder.")
 
+    # The service (`kernel-gateway serve`)
+    host: str = _setting("127.0.0.1", "Address the service listens on; any but loopback takes a token.")
+    port: int = _setting(8888, "Port the service listens on; 0 for a free one.")
+    data: str = _setting("", "Data folder of the service; default: the user's data folder.")
+    database: str = _setting("", "Database URL, e.g. `postgresql+psycopg://…`; default: SQLite in the data folder.")
+    slots: int = _setting(2, "Runs at once on this machine.")
+    gpus: str = _setting("auto", "Comma-separated GPUs of this machine; `auto`: what NVML finds; empty: none.")
+    web_workers: int = _setting(1, "Web worker processes.")
+    web_threads: int = _setting(64, "Threads of a web worker; each followed run takes one while it is followed.")
+    max_body_mb: int = _setting(256, "Largest request body without blobs, in MiB.")
+    max_blob_mb: int = _setting(8192, "Largest blob, in MiB.")
+    max_queued: int = _setting(1000, "Runs that one token may have queued.")
+    sandbox: str = _setting("auto", "Kernels in a bubblewrap sandbox: `auto` (where it works), `on` or `off`.")
+    sandbox_network: bool = _setting(True, "Whether kernels in the sandbox have the network.")
+    max_run_seconds: float = _setting(0.0, "Limit of any run, in seconds; 0 for none.")
+    max_output_mb: int = _setting(0, "Output of one run that ends it, in MiB; 0 for none.")
+    retention_days: float = _setting(30.0, "Days that a finished run is kept; 0 for ever.")
+    retention_runs: int = _setting(0, "Finished runs that are kept; 0 for all.")
+    retention_gb: float = _setting(0.0, "Size of all runs, in GiB, over which the oldest go; 0 for no limit.")
+    retention_interval: float = _setting(600.0, "Seconds between two looks for runs and blobs that may go.")
+    drain_timeout: float = _setting(
+        0.0, "Seconds that a stopping service waits for its runs; they go on without it after that."
+    )
+    tls_cert: str = _setting("", "TLS certificate file; with `tls_key` the service speaks HTTPS.")
+    tls_key: str = _setting("", "TLS key file.")
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
         """Settings from ``KERNEL_GATEWAY_*`` variables. Raises `UsageError` for a value of the wrong type."""
@@ -82,8 +116,8 @@ class Settings:
             try:
                 values[setting.name] = convert(text)
             except ValueError:
-                whole = "whole " if convert is int else ""
+                kind = {"int": "a whole number", "float": "a number", "bool": "true or false"}[str(setting.type)]
                 raise UsageError(
-                    f"{PREFIX}{setting.name.upper()} is {text!r}; it must be a {whole}number.", field=setting.name
+                    f"{PREFIX}{setting.name.upper()} is {text!r}; it must be {kind}.", field=setting.name
                 ) from None
         return cls(**values)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "kernel_gateway"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-PUBLIC_NAMES = ["__version__"]
+PUBLIC_NAMES = ["GatewayClient", "__version__"]
 
 # Imports run downwards only: a room imports from rooms with a smaller number.
 LEVELS = {
@@ -31,13 +31,13 @@ LEVELS = {
     "tracking": 4,
     "gates": 4,
     "runner": 5,  # evaluates gates; its event log and blobs are handed in, so it needs no store
-    "agents": 6,
     "store": 6,
-    "jenkins": 6,
-    "client": 7,
-    "api": 8,
-    "cli": 8,
-    "__main__": 9,
+    "agents": 7,  # a runner process writes the log and the results that the store keeps
+    "jenkins": 7,
+    "client": 8,
+    "api": 9,
+    "cli": 9,
+    "__main__": 10,
 }
 # The package's own face: `__version__` may be read from anywhere, for it imports nothing.
 FACE = "__init__"
@@ -82,6 +82,7 @@ MACHINE_PATH = re.compile(r"(?<![\w./*$}-])/(?:root|work|Users|tmp/kg)/\w")
 # Each costs tenths of a second; `kernel-gateway --help` and a run's first output would wait for it.
 HEAVY_MODULES = {
     "IPython",
+    "alembic",
     "duckdb",
     "flask",
     "ipykernel",
@@ -94,6 +95,8 @@ HEAVY_MODULES = {
     "numpy",
     "pandas",
     "papermill",
+    "psycopg",
+    "pydantic",
     "requests",
     "sqlalchemy",
     "yaml",

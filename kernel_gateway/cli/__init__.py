@@ -11,6 +11,9 @@ from .. import __version__
 
 COMMANDS = {
     "run": "kernel_gateway.cli.run:run",
+    "serve": "kernel_gateway.cli.serve:serve",
+    "runs": "kernel_gateway.cli.runs:runs",
+    "token": "kernel_gateway.cli.token:token",
     "kernels": "kernel_gateway.cli.kernels:kernels",
 }
 """Command → where it is defined."""

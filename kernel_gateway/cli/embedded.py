@@ -6,8 +6,6 @@ import hashlib
 import os
 import platform
 import secrets as random
-import sys
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,6 @@ from ..errors import GatewayError, SourceError, StorageError
 from ..kernels import guard
 from ..kernels.resources import check_label, gpu_environment
 from ..kernels.specs import Kernelspecs
-from ..projections.console import Console
-from ..projections.text import strip_ansi
 from ..runner.ending import Cancellation
 from ..runner.provenance import git_state, jenkins_build
 from ..runner.run import Outcome, Runner, Workplace
@@ -27,16 +23,15 @@ from ..settings import PREFIX, RunOptions, Settings
 from ..sources import LANGUAGE_BY_SUFFIX, load_source, peek_kernel
 from ..sources.program import Program
 from ..store.baseline import Baseline, previous_results
-from ..store.eventlog import EventLog, follow_events
 from ..store.folder import RunFolder
-from .run import suffix_of
+from .printer import ConsolePrinter
 from .summary import summary
 
 RUN_VARIABLE = PREFIX + "RUN_ID"
 """Environment variable that tells a kernel which run it serves."""
 
-CONSOLE_PATIENCE = 5.0
-"""Seconds that a cancelled run waits for a reader of its output who has stopped reading."""
+JENKINS_MARKS = ("JENKINS_NODE_COOKIE", "JENKINS_SERVER_COOKIE")
+"""Variables by which Jenkins finds a build's processes to kill them; a guard does that better."""
 
 
 def new_run_id() -> str:
@@ -67,6 +62,7 @@ class EmbeddedRun:
         self._id = new_run_id()
         self._specs = Kernelspecs()
         self._cwd = path.absolute().parent if path is not None else Path.cwd()
+        self._suffix = path.suffix if path is not None else ""
 
     def run(self) -> int:
         """Run to the end; everything that was started is gone when this returns."""
@@ -123,7 +119,8 @@ class EmbeddedRun:
             runner.close()
 
     def _environ(self) -> dict[str, str]:
-        environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        # Without Jenkins' marks Jenkins kills only this command, which then ends its kernels in good order.
+        environ = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, *JENKINS_MARKS))}
         return {**environ, **self._options.secrets, RUN_VARIABLE: self._id}
 
     def _prepare(self, place: Workplace) -> GatewayError | None:
@@ -139,7 +136,7 @@ class EmbeddedRun:
         """The kernel that the run will most probably use, from a glance at the source."""
         if self._options.kernel:
             return self._options.kernel
-        return peek_kernel(self._content) or LANGUAGE_BY_SUFFIX.get(suffix_of(self._path), "python3")
+        return peek_kernel(self._content) or LANGUAGE_BY_SUFFIX.get(self._suffix, "python3")
 
     def _load(self) -> tuple[Program, GatewayError | None]:
         """The program; if the source can't be read as one, an empty program and the error."""
@@ -150,7 +147,7 @@ class EmbeddedRun:
                     self._content,
                     name=self._options.name,
                     path=path,
-                    suffix=suffix_of(self._path),
+                    suffix=self._suffix,
                     kernel=self._options.kernel,
                 ),
                 None,
@@ -172,38 +169,3 @@ class EmbeddedRun:
             print(summary(folder.path), flush=True)
         except OSError:
             pass  # nobody reads it any more
-
-
-class ConsolePrinter:
-    """Prints a run's console to stdout while it is written, from a thread of its own.
-
-    It reads the log's file, so that a reader of our output who is slow, or stops, holds up nothing.
-    """
-
-    def __init__(self, log: EventLog, settings: Settings) -> None:
-        self._log = log
-        self._console = Console(settings)
-        self._thread = threading.Thread(target=self._print, name="console", daemon=True)
-        self._thread.start()
-
-    def _print(self) -> None:
-        try:
-            for event in follow_events(self._log):
-                self._write(self._console.feed(event))
-            self._write(self._console.finish())
-        except OSError:
-            pass  # nobody reads it any more; the results are written all the same
-
-    def _write(self, text: str) -> None:
-        if text:
-            if os.environ.get("NO_COLOR"):
-                text = strip_ansi(text)
-            sys.stdout.buffer.write(text.encode("utf-8", "replace"))
-            sys.stdout.buffer.flush()
-
-    def join(self, cancel: Cancellation) -> None:
-        """Wait until all is printed; once the run was cancelled, no longer than `CONSOLE_PATIENCE`."""
-        waited = 0.0
-        while self._thread.is_alive() and waited < CONSOLE_PATIENCE:
-            self._thread.join(0.2)
-            waited += 0.2 if cancel.count else 0.0

@@ -6,14 +6,14 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import click
 
-from ..errors import GatewayError, UnreachableError, UsageError
+from ..errors import GatewayError, UsageError
 from ..runner.ending import Cancellation
-from ..settings import RunOptions, Settings
+from ..settings import PREFIX, RunOptions, Settings
 
 EPILOG = """\
 Exit codes: 0 succeeded, 1 a cell failed, 2 bad usage or unreadable source, 3 gate not met, 4 timed out,
@@ -24,6 +24,7 @@ Examples:
   kernel-gateway run train.ipynb -p epochs 20 --require 'accuracy >= 0.92' --artifact 'model/*'
   kernel-gateway run -c 'print("hello")'
   kernel-gateway run report.R --timeout 600 --output-dir results/report
+  kernel-gateway run train.ipynb --gateway http://gateway.example:8888 --input 'src/**'   (token: KERNEL_GATEWAY_TOKEN)
 """
 
 positive = click.FloatRange(min=0, min_open=True)
@@ -75,17 +76,19 @@ positive = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--gateway", metavar="URL", envvar="KERNEL_GATEWAY_URL", help="Run on a gateway service instead of this machine."
 )
-def run(source: str | None, code: str | None, gateway: str | None, inputs: tuple[str, ...], **options: Any) -> None:
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 10),
+    default=0,
+    metavar="N",
+    help="How often a gateway starts the run again after its runner was lost.",
+)
+def run(source: str | None, code: str | None, gateway: str | None, **options: Any) -> None:
     """Run SOURCE: a notebook, script, percent script, R Markdown or Zeppelin note; - reads stdin."""
     cancel = Cancellation()
     _catch_signals(cancel)
     try:
-        if gateway:
-            raise UnreachableError(
-                f"This version runs on this machine only; it can't reach the gateway {gateway}. "
-                "Leave out --gateway and unset KERNEL_GATEWAY_URL."
-            )
-        exit_code = _run_here(source, code, options, cancel)
+        exit_code = _run(source, code, gateway, options, cancel)
     except GatewayError as error:
         click.echo(f"kernel-gateway: {error}", err=True)
         exit_code = error.exit_code
@@ -110,11 +113,29 @@ def _leave(exit_code: int) -> None:
     os._exit(exit_code)
 
 
-def _run_here(source: str | None, code: str | None, options: dict[str, Any], cancel: Cancellation) -> int:
+def _run(
+    source: str | None, code: str | None, gateway: str | None, options: dict[str, Any], cancel: Cancellation
+) -> int:
     content, path, name = _read_source(source, code)
     output_dir = Path(options.pop("output_dir") or Path("kernel-runs") / name)
+    inputs, retries = options.pop("inputs"), options.pop("retries")
     run_options = _run_options(name, options)
     settings = Settings.from_environ(os.environ)
+    if gateway:
+        from .remote import RemoteRun
+
+        return RemoteRun(
+            content,
+            path,
+            run_options,
+            settings,
+            output_dir,
+            cancel,
+            url=gateway,
+            token=os.environ.get(PREFIX + "TOKEN"),
+            inputs=inputs,
+            retries=retries,
+        ).run()
     from .embedded import EmbeddedRun
 
     return EmbeddedRun(content, path, run_options, settings, output_dir, cancel).run()
@@ -177,8 +198,3 @@ def _secrets(names: tuple[str, ...], environ: Mapping[str, str]) -> dict[str, st
             )
         secrets[name] = environ[name]
     return secrets
-
-
-def suffix_of(path: Path | None) -> str:
-    """The suffix that tells a source's format; empty for a snippet or stdin."""
-    return PurePath(path).suffix if path is not None else ""

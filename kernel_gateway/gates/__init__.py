@@ -17,6 +17,7 @@ What may stand in one:
 from __future__ import annotations
 
 from .expressions import MetricLike, Metrics
-from .gate import Gate, Verdict, parse_gate
+from .gate import Gate, Verdict
+from .grammar import parse_gate
 
 __all__ = ["Gate", "MetricLike", "Metrics", "Verdict", "parse_gate"]

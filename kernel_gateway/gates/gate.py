@@ -99,10 +99,3 @@ class Gate:
         if missed and not message and len(verdicts) > 1:
             message = f"Not met: {'; '.join(verdict.expression for verdict in missed)}."
         return Verdict(self.expression, decisive.value, decisive.bound, not missed, message)
-
-
-def parse_gate(text: str) -> Gate:
-    """Read a gate as the user wrote it. Raises `errors.GateError`, whose text points at the column at fault."""
-    from .grammar import Parser
-
-    return Gate(text, Parser(text).gate())

@@ -27,7 +27,7 @@ from .expressions import (
     Number,
     metrics_in,
 )
-from .gate import OPERATORS, Comparison
+from .gate import OPERATORS, Comparison, Gate
 
 MAX_LENGTH = 1000
 """Longest gate, in characters."""
@@ -72,6 +72,11 @@ class _Token:
     kind: str
     text: str
     start: int
+
+
+def parse_gate(text: str) -> Gate:
+    """Read a gate as the user wrote it. Raises `errors.GateError`, whose text points at the column at fault."""
+    return Gate(text, Parser(text).gate())
 
 
 class Parser:

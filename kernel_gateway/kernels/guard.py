@@ -35,6 +35,12 @@ def become_subreaper() -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def die_with_parent(number: int) -> None:
+    """Have this process get a signal when the one that started it is gone. Linux only; elsewhere nothing happens."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
 def children(pid: int) -> list[int]:
     """Process ids of a process' children, all threads' ones; empty when it is gone."""
     found: list[int] = []
@@ -157,10 +163,23 @@ def start(argv: list[str], inherited: list[int], parent: int) -> int:
     return pid
 
 
+def is_sandbox(pid: int) -> bool:
+    """Whether a process is bubblewrap around a kernel rather than a kernel."""
+    try:
+        with open(f"/proc/{pid}/comm") as file:
+            return file.read() == "bwrap\n"
+    except OSError:
+        return False
+
+
 def command(byte: bytes, pid: int) -> None:
     """Carry out one byte of the control pipe."""
     if byte == b"h":
         signal_all([*descendants(pid), pid], signal.SIGHUP)
+    if byte == b"i" and is_sandbox(pid):
+        # bubblewrap stands first in the group and would die of it, and the kernel with it.
+        signal_all([below for below in descendants(pid) if not is_sandbox(below)], signal.SIGINT)
+        return
     number = {b"i": signal.SIGINT, b"t": signal.SIGTERM, b"k": signal.SIGKILL}.get(byte)
     if number is None:
         return

@@ -24,6 +24,7 @@ from jupyter_client.manager import KernelManager
 from ..errors import KernelDiedError, KernelStartError
 from ..settings import Settings
 from .launch import GuardedProvisioner
+from .sandbox import Sandbox
 from .snippets import FOLDER_VARIABLE
 from .specs import Kernelspec, lossless, with_argv
 
@@ -64,9 +65,9 @@ class _OneSpec(KernelSpecManager):
 class Kernel:
     """One kernel process and the sockets to it.
 
-    ``cwd`` is the kernel's working folder, ``environ`` its environment (quirks are added). All methods
-    return at once unless they say otherwise. ``ready`` turns true when the kernel has answered and its
-    output channel is known to work.
+    ``cwd`` is the kernel's working folder, ``environ`` its environment (quirks are added), ``sandbox`` what
+    hides other things from it. All methods return at once unless they say otherwise. ``ready`` turns true when
+    the kernel has answered and its output channel is known to work.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Kernel:
         environ: Mapping[str, str],
         settings: Settings,
         context: zmq.Context[zmq.Socket[bytes]],
+        sandbox: Sandbox | None = None,
     ) -> None:
         self.spec = kernelspec
         self.quirks = kernelspec.quirks
@@ -89,6 +91,7 @@ class Kernel:
         self._environ = dict(environ)
         self._settings = settings
         self._context = context
+        self._sandbox = sandbox
         self._manager: KernelManager | None = None
         self._local: GuardedProvisioner | None = None
         self._heard_iopub = False
@@ -124,6 +127,7 @@ class Kernel:
                 manager.ip = str(self.folder / "ipc")
             self._local = GuardedProvisioner(kernel_id=self.folder.name, kernel_spec=spec, parent=manager)
             self._local.folder = str(self.folder)
+            self._local.sandbox = self._sandbox
             manager.provisioner = self._local
         self._manager = manager
         try:
@@ -139,7 +143,7 @@ class Kernel:
 
     def _make_folder(self) -> Path:
         # A long TMPDIR would make the sockets' paths too long for ipc.
-        base = tempfile.gettempdir()
+        base = str(self._sandbox.hidden) if self._sandbox is not None else tempfile.gettempdir()
         return Path(tempfile.mkdtemp(prefix="kernel-", dir=base if len(base) <= _LONGEST_IPC_FOLDER - 20 else "/tmp"))
 
     def _ask(self) -> None:
@@ -153,6 +157,8 @@ class Kernel:
         elif message.type == "kernel_info_reply":
             self.info = message.content
         self.ready = self._heard_iopub and bool(self.info)
+        if self.ready:
+            self.raw_tail = b""  # a start that worked; what its process says of its end comes later
 
     @property
     def versions(self) -> dict[str, str]:
@@ -301,7 +307,8 @@ class Kernel:
             return
         if not alive:
             kind = KernelDiedError if self.ready else KernelStartError
-            raise kind(self._obituary(), stderr=self.raw_text)
+            code = self._local.exit_code if self._local is not None else None
+            raise kind(self._obituary(), stderr=self.raw_text, returncode=code)
 
     def _check_heartbeat(self, now: float) -> None:
         if not self._beating and now - self._beat_sent > HEARTBEAT_SECONDS:
@@ -318,6 +325,8 @@ class Kernel:
         when = "died" if self.ready else "ended while starting"
         if code is None:
             return f"Kernel {self.name!r} {when}."
+        if code > 128 and self._sandbox is not None:
+            code = 128 - code  # as a shell tells it
         if code < 0:
             how = f"killed by {signal_name(-code)}"
             if self._local is not None and self._local.out_of_memory:

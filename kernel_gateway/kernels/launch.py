@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
@@ -18,6 +19,7 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from ..errors import KernelStartError
 from . import guard
+from .sandbox import Sandbox
 
 _COMMANDS = {signal.SIGINT: b"i", signal.SIGTERM: b"t", signal.SIGKILL: b"k", signal.SIGHUP: b"h"}
 
@@ -25,12 +27,14 @@ _COMMANDS = {signal.SIGINT: b"i", signal.SIGTERM: b"t", signal.SIGKILL: b"k", si
 class GuardedProvisioner(LocalProvisioner):
     """`LocalProvisioner` whose process is a guard with the kernel below it.
 
-    ``folder`` is the kernel's private connection folder, removed at its end. ``output`` and ``errors``
+    ``folder`` is the kernel's private connection folder, removed at its end; ``sandbox`` hides
+    things from it. ``output`` and ``errors``
     are the reading ends of the kernel process' own stdout and stderr, ``status_fd`` that of the guard's
     status pipe; all are non-blocking and belong to the caller once the kernel was launched.
     """
 
     folder: str = ""
+    sandbox: Sandbox | None = None
     output = -1
     errors = -1
     status_fd = -1
@@ -45,6 +49,8 @@ class GuardedProvisioner(LocalProvisioner):
         self.status_fd, status = os.pipe()
         self.output, stdout = os.pipe()
         self.errors, stderr = os.pipe()
+        if self.sandbox is not None:
+            cmd = self.sandbox.wrap(cmd, Path(self.folder), Path(kwargs.get("cwd") or "."))
         argv = [sys.executable, "-I", "-S", guard.__file__, str(control), str(status), self.folder, *cmd]
         try:
             self.process = subprocess.Popen(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from jupyter_client.kernelspec import KernelSpec
@@ -16,7 +17,7 @@ from . import failures, snippets
 from .failures import Detector
 
 
-def _as_is(code: str) -> str:
+def _as_is(code: str, folder: Path | None) -> str:
     return code
 
 
@@ -30,9 +31,13 @@ class Quirks:
     ``arguments``: added to its command line. ``environment``: added to its environment.
     ``warm_up``: code run silently, and waited for, before the first cell.
     ``setup``: code run silently just before the first cell.
-    ``wrap``: turns a cell's source into what the kernel is sent.
+    ``wrap``: turns a cell's source into what the kernel is sent; given the kernel's private folder too, or None
+    where the kernel runs elsewhere.
+    ``flush``: code run silently, and waited for, after each cell, where outputs may come later than the end.
     ``detector``: makes a `Detector` for each cell, where the kernel hides failures.
-    ``raw_output``: whether what its process writes outside the protocol is output of the cell.
+    ``raw_output``: which of ``stdout`` and ``stderr``, where its process writes outside the protocol, are
+    output of the cell.
+    ``exits``: whether the exit code of its process is the program's own, which a cell ended.
     ``hang_up``: whether it ends by SIGHUP, since it does not answer a request to shut down.
     """
 
@@ -43,30 +48,44 @@ class Quirks:
     environment: Mapping[str, str] = field(default_factory=dict)
     warm_up: str = ""
     setup: str = ""
-    wrap: Callable[[str], str] = _as_is
+    wrap: Callable[[str, Path | None], str] = _as_is
+    flush: str = ""
     detector: Callable[[], Detector] = Detector
-    raw_output: bool = False
+    raw_output: frozenset[str] = frozenset()
+    exits: bool = False
     hang_up: bool = False
 
 
 QUIET_DEBUGGER = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 """ipykernel loads a debugger, which else warns about itself in the first cell's output."""
 
+BOTH = frozenset({"stdout", "stderr"})
+
+OWN_PIPES = "--IPKernelApp.capture_fd_output=False"
+"""ipykernel sends on what child processes and C libraries write, but up to 0.2 s after the cell's end, and the
+last words of a crash not at all. Left alone, they reach us at once."""
+
 IPYKERNEL = Quirks(
     transport="ipc",
     heartbeat=True,
     environment=QUIET_DEBUGGER,
-    arguments=("--HistoryManager.hist_file=:memory:",),
+    arguments=("--HistoryManager.hist_file=:memory:", OWN_PIPES),
+    detector=failures.IPythonDetector,
+    raw_output=BOTH,
 )
 
 BY_MODULE: dict[str, Quirks] = {
     "ipykernel_launcher": IPYKERNEL,
     "ipykernel": IPYKERNEL,
-    # `exit 3` answers ok after starting a new bash, and so does `set -e; false`; commands share bash's terminal.
+    # Hides how bash ended (`exit 3`, `set -e; false`), and types cells into bash's terminal, which cells share.
     "bash_kernel": Quirks(
         transport="ipc",
         heartbeat=True,
-        environment=QUIET_DEBUGGER,
+        # Its process' own stdout is the cells': see `snippets.BASH_SETUP`.
+        arguments=(OWN_PIPES,),
+        raw_output=frozenset({"stdout"}),
+        # Whatever asks on the terminal itself finds one here, unlike in other CI steps.
+        environment=QUIET_DEBUGGER | {"GIT_TERMINAL_PROMPT": "0", "DEBIAN_FRONTEND": "noninteractive"},
         setup=snippets.BASH_SETUP,
         wrap=snippets.bash_cell,
         detector=failures.BashDetector,
@@ -77,18 +96,36 @@ BY_MODULE: dict[str, Quirks] = {
         transport="ipc",
         heartbeat=True,
         environment=QUIET_DEBUGGER,
+        arguments=(OWN_PIPES,),  # Octave remarks at its start that it has no display
+        setup=snippets.OCTAVE_SETUP,
         wrap=snippets.octave_cell,
         detector=failures.OctaveDetector,
+    ),
+    # What cells print on stdout stands in its raw output a second time.
+    "run_kotlin_kernel": Quirks(
+        warm_up=snippets.KOTLIN_SETUP, detector=failures.KotlinDetector, raw_output=frozenset({"stderr"})
     ),
 }
 """Python module that the kernelspec's command runs (``-m MODULE``) → quirks."""
 
+# Ignores SIGINT; every eighth output comes after the message that the cell has ended.
+DENO = Quirks(
+    interrupt="message",
+    warm_up="null",
+    setup=snippets.DENO_SETUP,
+    flush="null",
+    detector=failures.DenoDetector,
+    raw_output=BOTH,
+    exits=True,
+)
+
 BY_LANGUAGE: dict[str, Quirks] = {
-    # Ignores SIGINT; the first output of a fresh kernel is lost now and then.
-    "typescript": Quirks(interrupt="message", warm_up="null", raw_output=True),
-    "javascript": Quirks(interrupt="message", warm_up="null", raw_output=True),
-    # `quit(status = 3)` answers ok.
-    "r": Quirks(raw_output=True, setup=snippets.R_SETUP, detector=failures.ExitDetector),
+    "typescript": DENO,
+    "javascript": DENO,
+    # `quit(status = 3)` answers ok and runs on.
+    "r": Quirks(raw_output=BOTH, setup=snippets.R_SETUP, detector=failures.RDetector),
+    # Child processes write past the kernel. Does not end when it is asked to.
+    "java": Quirks(raw_output=BOTH, detector=failures.JavaDetector, exits=True, hang_up=True),
 }
 """Kernelspec language, lower case → quirks, where the command names no module above."""
 
@@ -96,6 +133,8 @@ SQL = Quirks(
     transport="ipc",
     heartbeat=True,
     arguments=IPYKERNEL.arguments,
+    detector=failures.IPythonDetector,
+    raw_output=BOTH,
     # jupysql would report usage over the network otherwise.
     environment=QUIET_DEBUGGER | {"PLOOMBER_STATS_ENABLED": "false", "PLOOMBER_VERSION_CHECK_DISABLED": "true"},
     setup=snippets.SQL_SETUP,

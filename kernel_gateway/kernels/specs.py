@@ -55,6 +55,11 @@ class Kernelspec:
         return str(self.spec.language).lower()
 
     @property
+    def takes_interpreter(self) -> bool:
+        """Whether it may run in another Python environment: a kernel of Python, in Python."""
+        return self.python is not None and str(self.spec.language).lower() == "python"
+
+    @property
     def python(self) -> str | None:
         """The interpreter it runs in, if it is one of Python; its packages belong in the provenance."""
         command = self.spec.argv[0] if self.spec.argv else ""
@@ -155,8 +160,11 @@ def with_argv(spec: KernelSpec, argv: list[str]) -> KernelSpec:
 
 
 def with_interpreter(kernelspec: Kernelspec, python: Path) -> Kernelspec:
-    """A kernel of Python run by another environment's interpreter, for `--env`; any other kernel as it is."""
-    if kernelspec.python is None:
+    """A kernel of Python run by another environment's interpreter, for `--env`; any other kernel as it is.
+
+    Kernels of other languages that are written in Python (bash, Octave) keep their own.
+    """
+    if not kernelspec.takes_interpreter:
         return kernelspec
     return replace(kernelspec, spec=with_argv(kernelspec.spec, [str(python), *kernelspec.spec.argv[1:]]))
 

@@ -90,6 +90,8 @@ class RunState:
     finished: Event | None = None
     program: dict[str, Any] = field(default_factory=dict)
     cells: list[CellState] = field(default_factory=list)
+    code_cells: int = 0
+    """How many cells there are to execute."""
     gates: list[Event] = field(default_factory=list)
     artifacts: dict[str, Event] = field(default_factory=dict)
     logs: list[Event] = field(default_factory=list)
@@ -106,6 +108,7 @@ class RunState:
             self.queued = event
             self.program = event.get("program") or {}
             self.cells = cell_states(self.program)
+            self.code_cells = sum(1 for cell in self.cells if cell.number)
         elif kind == EventType.RUN_STARTED:
             self.started = event
         elif kind == EventType.RUN_FINISHED:
@@ -161,11 +164,6 @@ class RunState:
     def reason(self) -> str:
         """Why the run ended as it did; empty after success and while it runs."""
         return str(self.finished.get("reason") or "") if self.finished else ""
-
-    @property
-    def code_cells(self) -> int:
-        """How many cells there are to execute."""
-        return sum(1 for cell in self.cells if cell.number)
 
     @property
     def culprit(self) -> CellState | None:

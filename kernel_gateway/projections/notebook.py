@@ -56,7 +56,7 @@ class Notebook:
     def _cells(self) -> list[dict[str, Any]]:
         used: set[str] = set()
         cells = []
-        culprit = self._state.culprit
+        culprit = self._announced()
         if culprit:
             cells.append(self._marker("kernel-gateway-error", self._announcement(culprit), used))
         for cell in self._state.cells:
@@ -64,6 +64,10 @@ class Notebook:
                 cells.append(self._marker("kernel-gateway-error-cell", self._anchor(), used))
             cells.append(self._cell(cell, used))
         return cells
+
+    def _announced(self) -> CellState | None:
+        """The cell that the run ended at; none if errors were allowed and it went on."""
+        return self._state.culprit if self._state.finished is None or self._state.status in BAD else None
 
     def _announcement(self, culprit: CellState) -> str:
         label = "the cell below" if culprit.execution_count is None else f"In [{culprit.execution_count}]"
@@ -118,12 +122,13 @@ class Notebook:
 
     def _papermill_of(self, cell: CellState) -> dict[str, Any]:
         failed = cell.failed or (cell.was_cut and cell.status == CellStatus.ABORTED)
+        status = self._papermill_status(cell, failed)
         return {
             "duration": seconds_between(cell.start, cell.end) if cell.start and cell.end else None,
             "end_time": cell.end,
-            "exception": failed if cell.status else None,
+            "exception": failed if cell.status or status == "completed" else None,
             "start_time": cell.start,
-            "status": self._papermill_status(cell, failed),
+            "status": status,
         }
 
     def _papermill_status(self, cell: CellState, failed: bool) -> str:
@@ -133,8 +138,12 @@ class Notebook:
             return "failed" if self._state.finished else "running"
         if cell.status in (CellStatus.OK, CellStatus.SKIPPED, CellStatus.ERROR):
             return "completed"
-        # As papermill does at the end: cells without work of their own count as completed once all ran through.
-        return "completed" if self._state.finished and self._state.status not in BAD else "pending"
+        if cell.number is not None:
+            return "pending"  # also after success: the program may have ended itself before it came to this cell
+        # As papermill has it: cells without work of their own are completed once the run has passed them.
+        ran_through = self._state.finished is not None and self._state.status not in BAD
+        passed = self._state.current is not None and cell.index < self._state.current
+        return "completed" if ran_through or passed else "pending"
 
     def _output(self, output: Output | Remark) -> dict[str, Any]:
         if isinstance(output, Remark):

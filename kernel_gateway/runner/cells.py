@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import GatewayError, KernelError
+from ..errors import GatewayError, KernelDiedError, KernelError
 from ..events import CellStatus, EventSink, EventType, Status
 from ..kernels.failures import Failure
 from ..kernels.kernel import Kernel
@@ -87,13 +87,18 @@ class CellRunner:
         request = self._driver.send(kernel, code, index)
         try:
             self._driver.finish(request, self._options.cell_timeout, self._over(cell))
+            if kernel.quirks.flush:
+                self._driver.finish(self._driver.send(kernel, kernel.quirks.flush))
+            failure = self._failure(request, index)
         except (Ending, GatewayError) as end:
             if isinstance(end, KernelError) or not self._driver.abort(request):
                 self._kernels.kill(kernel)
-            self._finish(index, cell, CellStatus.ABORTED, time.monotonic() - started, request)
-            raise
+            own = self._own_exit(kernel, end, index)
+            if own is None:
+                self._finish(index, cell, CellStatus.ABORTED, time.monotonic() - started, request)
+                raise
+            failure = own
         self._kernels.report_setups()
-        failure = self._failure(request, index)
         if failure is not None and failure.restarted:
             self._kernels.set_up(kernel)
         expected = failure is not None and "raises-exception" in cell.tags and not failure.ends_program
@@ -122,7 +127,20 @@ class CellRunner:
             ename, evalue = "Aborted", f"the kernel answered {reply.get('status')!r}"
         if request.error is None:
             self._write_error(index, ename, evalue, reply.get("traceback"))
+        if ename == "StdinNotImplementedError":
+            self._sink.append(EventType.LOG, level="error", message=INPUT_REFUSED)
+            return Failure(ename=ename, evalue=INPUT_REFUSED)
         return Failure(ename=ename, evalue=evalue)
+
+    def _own_exit(self, kernel: Kernel, end: Exception, index: int) -> Failure | None:
+        """A kernel that ended with the exit code that the program chose, for kernels where that tells; else None."""
+        code = end.returncode if isinstance(end, KernelDiedError) and kernel.quirks.exits else None
+        if code is None or code < 0:
+            return None
+        if code == 0:
+            return Failure(ename="", evalue="", ends_program=True)
+        self._write_error(index, "SystemExit", str(code))
+        return Failure(ename="SystemExit", evalue=str(code))
 
     def _asked_exit(self, reply: dict[str, Any], index: int) -> Failure | None:
         """``exit()`` and its like reply ok with a payload; ipython puts the argument where a flag should be."""

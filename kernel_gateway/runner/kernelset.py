@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import KernelError
 from ..events import EventSink, EventType
 from ..kernels.kernel import Kernel
+from ..kernels.sandbox import Sandbox
 from ..kernels.specs import Kernelspec, with_interpreter
 from ..settings import Settings
 from .driver import Driver, Request
@@ -20,13 +21,21 @@ class KernelSet:
     """
 
     def __init__(
-        self, driver: Driver, sink: EventSink, settings: Settings, *, cwd: Path, environ: Mapping[str, str]
+        self,
+        driver: Driver,
+        sink: EventSink,
+        settings: Settings,
+        *,
+        cwd: Path,
+        environ: Mapping[str, str],
+        sandbox: Sandbox | None = None,
     ) -> None:
         self._driver = driver
         self._sink = sink
         self._settings = settings
         self._cwd = cwd
         self._environ = environ
+        self._sandbox = sandbox
         self.interpreter: Path | None = None
         self._live: dict[str, Kernel] = {}
         self._set_up: set[str] = set()
@@ -104,6 +113,7 @@ class KernelSet:
             environ=self._environ,
             settings=self._settings,
             context=self._driver.context,
+            sandbox=self._sandbox,
         )
         try:
             kernel.launch()

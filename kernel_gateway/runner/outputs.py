@@ -13,9 +13,10 @@ from typing import Any, Protocol
 
 import orjson
 
-from ..events import INLINE_LIMIT, STREAM_CHUNK, Event, EventSink, EventType, encode_number
+from ..events import INLINE_LIMIT, STREAM_CHUNK, Event, EventSink, EventType, Status, encode_number
 from ..kernels.kernel import Message
 from ..projections.metrics import MetricSummary
+from .ending import Ending
 from .masking import Masker
 from .metrics import Finding, Metric, MetricReader
 from .widgets import WidgetStates
@@ -38,14 +39,17 @@ class BlobSink(Protocol):
 class Outputs:
     """Writes what kernels say to the event sink.
 
-    ``masker`` masks what goes to the blobs, which no sink sees. ``summaries`` are the metrics so far, for
-    gates; ``widgets`` what notebooks save of ipywidgets.
+    ``masker`` masks what goes to the blobs, which no sink sees. ``limit``: bytes of output that end the run.
+    ``summaries`` are the metrics so far, for gates; ``widgets`` what notebooks save of ipywidgets.
     """
 
-    def __init__(self, sink: EventSink, blobs: BlobSink, masker: Masker | None = None) -> None:
+    def __init__(
+        self, sink: EventSink, blobs: BlobSink, masker: Masker | None = None, limit: int | None = None
+    ) -> None:
         self._sink = sink
         self._blobs = blobs
         self._masker = masker
+        self._left = limit
         self._metrics = MetricReader()
         self.summaries: dict[str, MetricSummary] = {}
         self.widgets = WidgetStates()
@@ -64,13 +68,23 @@ class Outputs:
         elif message.type.startswith("comm_"):
             self.widgets.take(message.type, content)
 
+    def _count(self, size: int) -> None:
+        """Hold a run to its limit of output. What comes after the limit was told is still written, while it ends."""
+        if self._left is None:
+            return
+        self._left -= size
+        if self._left < 0:
+            self._left = None
+            raise Ending(Status.FAILED, "The run put out more than this gateway allows (setting max_output_mb).")
+
     def stream(self, cell: int | None, name: str, text: str) -> None:
-        """Write text of stdout or stderr, in pieces of at most `STREAM_CHUNK`."""
+        """Write text of stdout or stderr, in pieces of at most `STREAM_CHUNK`. Raises `Ending` over the limit."""
         name = name if name == "stderr" else "stdout"
         for start in range(0, len(text), STREAM_CHUNK):
             fields = {"cell": cell, "name": name, "text": text[start : start + STREAM_CHUNK]}
             self._sink.append(EventType.STREAM, **fields)
             self._read_metrics({"type": EventType.STREAM, **fields})
+        self._count(len(text))
 
     def finished(self, cell: int) -> None:
         """The end of a cell also ends its last line, which may hold a metric."""
@@ -108,13 +122,13 @@ class Outputs:
     def _display(self, type: EventType, content: Mapping[str, Any], cell: int | None) -> None:
         data = dict(content.get("data") or {})
         transient = content.get("transient") or {}
-        fields: Event = {"cell": cell, "data": data, "metadata": content.get("metadata") or {}}
-        self._read_metrics({"type": type, **fields})
+        whole: Event = {"cell": cell, "data": data, "metadata": content.get("metadata") or {}}
         inline, blobs = self._store_large(data)
-        fields |= {"data": inline, "blobs": blobs, "display_id": transient.get("display_id")}
+        fields = whole | {"data": inline, "blobs": blobs, "display_id": transient.get("display_id")}
         if type == EventType.RESULT:
             fields["execution_count"] = content.get("execution_count")
         self._sink.append(type, **fields)
+        self._read_metrics({"type": type, **whole})
 
     def _read_metrics(self, event: Event) -> None:
         if findings := self._metrics.feed(event):
@@ -129,6 +143,7 @@ class Outputs:
                 inline[mime] = value
             else:
                 blobs[mime] = {"sha256": self._blobs.put(content), "size": len(content), "encoding": encoding}
+            self._count(len(content))
         return inline, blobs
 
 

@@ -58,9 +58,9 @@ def make_plan(program: Program, options: RunOptions, specs: Kernelspecs) -> Plan
     program = with_parameters(program, options, specs, default)
     kernels = [_kernel_of(cell, default, specs) for cell in program.cells]
     gates = [parse_gate(text) for text in options.gates]
-    if options.env_file and not any(spec.python for spec in kernels if spec is not None):
+    if options.env_file and not any(spec.takes_interpreter for spec in kernels if spec is not None):
         raise KernelspecError(
-            f"--env makes a Python environment, but kernel {default.name!r} does not run in Python.", field="env"
+            f"--env makes an environment for Python, but kernel {default.name!r} is not one of Python.", field="env"
         )
     return Plan(program, default, kernels, gates, [remark] if remark else [])
 

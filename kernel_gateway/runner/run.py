@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import traceback
 from collections.abc import Mapping
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..errors import EXIT_CODES, GatewayError, StorageError
+from ..errors import EXIT_CODES, GatewayError, KernelError, StorageError
 from ..events import EventSink, EventType, Status
 from ..gates import Gate, MetricLike
 from ..kernels.kernel import Kernel
+from ..kernels.sandbox import Sandbox
 from ..kernels.specs import Kernelspecs
 from ..settings import RunOptions, Settings
 from ..sources.program import Program
@@ -36,11 +38,17 @@ CANCELLED_COPY_SECONDS = 5.0
 """How long artifacts may still be copied after a cancel."""
 
 
+SIGNAL_SECONDS = 1.0
+"""How long our own signal may come after a kernel's, when both were meant."""
+
+_ENDED_BY_OTHERS = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
+
+
 @dataclass(kw_only=True)
 class Workplace:
     """Where a run happens. ``cwd``: the kernels' working folder; ``environ``: their environment, secrets
     included; ``artifacts``: where artifacts are copied; ``results``: a folder below which nothing is taken
-    for an artifact; ``agent``: this machine's name.
+    for an artifact; ``agent``: this machine's name; ``sandbox``: what hides the rest of the service from kernels.
     """
 
     cwd: Path
@@ -48,6 +56,7 @@ class Workplace:
     artifacts: Path
     results: Path
     agent: str
+    sandbox: Sandbox | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +106,11 @@ class Runner:
         self._settings = settings
         self._specs = specs
         self._weak_secrets = masker.weak
-        self._outputs = Outputs(sink, blobs, masker)
+        self._outputs = Outputs(sink, blobs, masker, settings.max_output_mb << 20 or None)
         self._driver = Driver(sink, self._outputs, cancel, settings)
-        self._kernels = KernelSet(self._driver, sink, settings, cwd=workplace.cwd, environ=workplace.environ)
+        self._kernels = KernelSet(
+            self._driver, sink, settings, cwd=workplace.cwd, environ=workplace.environ, sandbox=workplace.sandbox
+        )
         self._versions = {"gateway": __version__}
         self._packages: dict[str, str] = {}
         self._started = False
@@ -118,11 +129,14 @@ class Runner:
         provenance: Mapping[str, Any],
         baseline: Mapping[str, MetricLike] | None = None,
         problem: GatewayError | None = None,
+        *,
+        queued: bool = False,
     ) -> Outcome:
         """Run a program to its end, whatever end that is. Raises nothing but `StorageError`.
 
         `provenance` goes into the first event; `baseline` is what gates compare with; `problem` is an
-        error found before the run, which then ends at once but leaves its results all the same.
+        error found before the run, which then ends at once but leaves its results all the same; `queued`: the
+        first event stands in the log already.
         """
         verdict = _Verdict()
         plan: Plan | None = None
@@ -134,12 +148,16 @@ class Runner:
                     raise problem
                 plan = make_plan(program, self._options, self._specs)
             finally:
-                self._queued(plan.program if plan is not None else program, provenance)
+                if not queued:
+                    self._queued(plan.program if plan is not None else program, provenance)
             self._run_cells(plan, verdict)
         except Ending as ending:
             verdict.status, verdict.reason = ending.status, ending.reason
         except GatewayError as error:
-            verdict.worsen(error)
+            if self._killed_with_us(error):
+                verdict.status, verdict.reason = Status.CANCELLED, self._cancel.reason
+            else:
+                verdict.worsen(error)
         except Exception as error:  # noqa: BLE001 — a defect of ours must not cost the user the results so far
             verdict.status, verdict.reason = Status.FAILED, f"Internal error: {type(error).__name__}: {error}"
             self._log("error", "".join(traceback.format_exception(error)))
@@ -149,6 +167,18 @@ class Runner:
         except StorageError as error:
             verdict.worsen(error)
         return self._finished(verdict)
+
+    def _killed_with_us(self, error: GatewayError) -> bool:
+        """Whether a kernel was ended by somebody who ends every process of a build, us too: Jenkins does on abort.
+
+        The order is anybody's guess, so our own signal is given a moment to arrive.
+        """
+        if not isinstance(error, KernelError) or error.returncode not in _ENDED_BY_OTHERS:
+            return False
+        deadline = time.monotonic() + SIGNAL_SECONDS
+        while not self._cancel.count and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return self._cancel.count > 0
 
     def close(self) -> None:
         """Kill what is left and give everything back. Call it also when `run` was never called."""
@@ -258,7 +288,7 @@ class Runner:
                 missed.append(result.expression)
         if missed and verdict.status == Status.SUCCEEDED:
             verdict.status = Status.UNSTABLE
-            verdict.reason = f"{'Gates' if len(missed) > 1 else 'A gate was'} not met: {'; '.join(missed)}."
+            verdict.reason = f"{'Gates were' if len(missed) > 1 else 'A gate was'} not met: {'; '.join(missed)}."
 
     def _finished(self, verdict: _Verdict) -> Outcome:
         code = verdict.exit_code if verdict.exit_code is not None else EXIT_CODES[verdict.status]

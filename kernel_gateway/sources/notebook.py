@@ -1,7 +1,8 @@
 """Jupyter notebooks, nbformat 3 and 4, and the SoS notebooks among them.
 
 Format: https://nbformat.readthedocs.io/en/latest/format_description.html. Outputs of earlier runs are
-dropped before validation: a broken old output keeps no notebook from running.
+dropped before validation: a broken old output keeps no notebook from running. Cells that announce an error
+of an earlier run go too.
 
 SoS (https://vatlab.github.io/sos-docs) keeps a kernel per cell in ``metadata.kernel`` and a table of kernels
 in the notebook's ``metadata.sos.kernels``, rows of display name, kernelspec, language, colour. Its cells run
@@ -21,6 +22,10 @@ from .document import Document, number_cells, parse_json
 from .program import Cell
 
 SOS = "sos"
+
+ERROR_TAG = "papermill-error-cell-tag"
+"""Tag of the Markdown cells with which papermill, and our own result, announce an error of an earlier run."""
+
 _PYTHON = "python3"
 
 
@@ -222,6 +227,8 @@ def _document(notebook: dict[str, Any]) -> Document:
     kernel, language, by_name = _kernels(metadata)
     cells = []
     for raw in notebook["cells"]:
+        if raw["cell_type"] == "markdown" and ERROR_TAG in _tags(raw["metadata"]):
+            continue
         source = raw["source"]
         named = raw["metadata"].get("kernel")
         own = by_name.get(named, named) if isinstance(named, str) and named else None
@@ -257,6 +264,11 @@ def _kernels(metadata: dict[str, Any]) -> tuple[str | None, str | None, dict[str
     default = _text(sos.get("default_kernel")) or (_text(rows[0][0]) if rows else None) or SOS
     kernel = by_name.get(default, default)
     return kernel, languages.get(kernel), by_name
+
+
+def _tags(metadata: dict[str, Any]) -> list[Any]:
+    tags = metadata.get("tags")
+    return tags if isinstance(tags, list) else []
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -51,6 +51,11 @@ class Program:
     parameters: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Program:
+        """The program of a ``run_queued`` event. Raises TypeError for what `to_dict` did not write."""
+        return cls(**{**data, "cells": [Cell(**cell) for cell in data["cells"]]})
+
     def to_dict(self) -> dict[str, Any]:
         """The program as the ``run_queued`` event carries it."""
         return asdict(self)

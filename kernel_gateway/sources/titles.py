@@ -73,7 +73,8 @@ def first_line(source: str, language: str | None) -> str:
         fallback = fallback or clean(line)
         if _NOT_MEANT_FOR_READERS.match(line) and not percent:
             continue
-        text = (_PERCENT_COMMENT if percent and line.startswith("%") else _COMMENT).sub("", line, count=1)
+        mark = (_PERCENT_COMMENT if percent else _COMMENT).match(line)
+        text = line[mark.end() :] if mark else line
         text = text.removesuffix("*/").strip().strip('"' if text.startswith('"""') else "").strip()
         if any(character.isalnum() for character in text):
             return clean(text)

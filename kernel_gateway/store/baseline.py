@@ -21,6 +21,11 @@ class Baseline:
     run: str
     metrics: dict[str, MetricSummary]
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Baseline:
+        """The baseline that `to_dict` wrote. Raises KeyError, TypeError or ValueError for anything else."""
+        return _baseline(data["run"], data["metrics"])
+
     def to_dict(self) -> dict[str, Any]:
         """As it stands in the next run's provenance, so that a failed run in between loses nothing."""
         return {
@@ -42,7 +47,7 @@ def previous_results(folder: Path) -> Baseline | None:
         if record["status"] == Status.SUCCEEDED:
             return _baseline(record["id"], record["metrics"])
         earlier = record["provenance"]["baseline"]
-        return _baseline(earlier["run"], earlier["metrics"]) if earlier else None
+        return Baseline.from_dict(earlier) if earlier else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

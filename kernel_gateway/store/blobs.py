@@ -20,8 +20,11 @@ class BlobStore:
         """Keep content; returns its digest. Raises `StorageError` when it can't be written."""
         digest = hashlib.sha256(content).hexdigest()
         path = self.path(digest)
-        if path.exists():
+        try:
+            os.utime(path)  # used again, so retention leaves it alone for a while
             return digest
+        except FileNotFoundError:
+            pass
         temporary = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Self
 
 import orjson
 
@@ -32,6 +33,25 @@ class EventLog:
         """Create the file anew. `reserve`: a file to give up when the disk is full, so that the end of
         the run can still be written. Raises `StorageError`.
         """
+        self._open(path, reserve, os.O_CREAT | os.O_TRUNC)
+
+    @classmethod
+    def resume(cls, path: Path, reserve: Path | None = None) -> Self:
+        """Go on with a log that another process began, whose writer is gone: the next event gets the next number.
+
+        A last line that was cut when its writer was killed is cut off; so are lines at the end that are no events,
+        as a power failure leaves them. Raises `StorageError`, also when there is no such file.
+        """
+        log = cls.__new__(cls)
+        log._open(path, reserve, 0)
+        try:
+            log._keep_whole_events()
+        except OSError as error:
+            os.close(log._fd)
+            raise StorageError(f"The event log {path} can't be continued: {error.strerror}.") from error
+        return log
+
+    def _open(self, path: Path, reserve: Path | None, flags: int) -> None:
         self.path = path
         self.size = 0
         self._seq = 0
@@ -41,7 +61,7 @@ class EventLog:
         self._failed = False
         self._reserve = reserve
         try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | flags, 0o644)
         except OSError as error:
             raise StorageError(f"The event log {path} can't be written: {error.strerror}.") from error
 
@@ -55,6 +75,15 @@ class EventLog:
             return
         self._seq += 1
         self._buffer += encode({"seq": self._seq, "time": now(), "type": type.value, **fields})
+        if len(self._buffer) >= BUFFER:
+            self.flush()
+
+    def append_raw(self, type: str, seq: int, line: bytes) -> None:
+        """Add an event as the line that it has in another log, of which this is a copy. Otherwise as `append`."""
+        if self._failed and type not in CLOSING_TYPES:
+            return
+        self._seq = seq
+        self._buffer += line
         if len(self._buffer) >= BUFFER:
             self.flush()
 
@@ -79,15 +108,13 @@ class EventLog:
         self._buffer.clear()
         if self._reserve is not None:
             self._reserve.unlink(missing_ok=True)
-        self._seq = 0
-        whole = 0
+        self._keep_whole_events()
+
+    def _keep_whole_events(self) -> None:
+        """Cut the file after its last whole event, and go on counting from there."""
         with self.path.open("rb") as file:
-            for line in file:
-                if line.endswith(b"\n"):
-                    whole += len(line)
-                    self._seq += 1
-        os.truncate(self.path, whole)
-        self.size = whole
+            self.size, self._seq = _end_of_events(file)
+        os.truncate(self.path, self.size)
 
     def close(self) -> None:
         """Write the rest and let readers come to an end."""
@@ -136,6 +163,32 @@ def read_events(path: Path, after: int = 0) -> Iterator[Event]:
                     yield event
 
 
+def _end_of_events(file: BinaryIO) -> tuple[int, int]:
+    """Where the last whole event of a log ends, and its ``seq``; (0, 0) when there is none. Reads from the end."""
+    end = _after_last_newline(file, file.seek(0, os.SEEK_END))
+    while end:
+        start = _after_last_newline(file, end - 1)
+        file.seek(start)
+        try:
+            event = orjson.loads(file.read(end - start))
+            return end, int(event["seq"])
+        except (ValueError, TypeError, KeyError):
+            end = start
+    return 0, 0
+
+
+def _after_last_newline(file: BinaryIO, end: int) -> int:
+    """The position behind the last line feed before `end`; 0 if there is none."""
+    while end:
+        start = max(0, end - (1 << 16))
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
 def follow_events(log: EventLog) -> Iterator[Event]:
     """The events of a log that this process is writing, from the first, as they come, until it is closed.
 
@@ -150,3 +203,92 @@ def follow_events(log: EventLog) -> Iterator[Event]:
                     break
                 seen += len(line)
                 yield orjson.loads(line)
+
+
+class LogReader:
+    """Reads a log that another process may be writing, without waiting: `read` returns what has come since.
+
+    `follow_file` waits with one; so do callers who have something to say in between, such as heartbeats.
+    """
+
+    def __init__(self, path: Path, after: int = 0) -> None:
+        """`after`: the ``seq`` of the last event that is not wanted any more; 0 for all. The file may come later."""
+        self.path = path
+        self.after = after
+        self._file: BinaryIO | None = None
+        self._seen = 0
+
+    def read(self, size: int = 1 << 20) -> list[Event]:
+        """The next events, about `size` bytes of them; none at the end of what is there. Raises OSError."""
+        if self._file is None:
+            try:
+                self._file = self.path.open("rb")
+            except FileNotFoundError:
+                return []
+        events: list[Event] = []
+        while not events:
+            lines = self._file.readlines(size)
+            for line in lines:
+                event = _event_of(line)
+                if event is None:  # still being written; or left so, and its next writer will cut it off
+                    self._file.seek(self._seen)
+                    return events
+                self._seen += len(line)
+                if event["seq"] > self.after:
+                    self.after = event["seq"]
+                    events.append(event)
+            if not lines:
+                break
+        return events
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the file was read from and is gone: no more events will come."""
+        return self._file is not None and os.fstat(self._file.fileno()).st_nlink == 0
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _event_of(line: bytes) -> Event | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        event: Event = orjson.loads(line)
+    except ValueError:
+        return None
+    return event
+
+
+SLOWEST_POLL = 5
+"""How many times longer than at first `follow_file` waits between looks at a log to which nothing comes."""
+
+
+def follow_file(path: Path, after: int, stop: Callable[[], bool], poll: float = 0.01) -> Iterator[Event]:
+    """The events of a log that any process writes, those with a ``seq`` greater than `after`, as they come.
+
+    Ends once `stop` says so and all that was in the file by then has been read, or when the file is deleted.
+    `poll` is in seconds; a log that has been quiet is looked at a fifth as often. The file need not be there yet.
+    Nothing is held but the lines under way, so a slow reader costs the writer nothing. Raises OSError.
+    """
+    wait = poll
+    with LogReader(path, after) as reader:
+        while True:
+            stopping = stop()  # asked before the file is read: what stood in it when the run ended is never missed
+            events = reader.read()
+            yield from events
+            if events:
+                wait = poll
+            elif stopping or reader.is_deleted:
+                return
+            else:
+                time.sleep(wait)
+                wait = min(wait * 1.5, poll * SLOWEST_POLL)

@@ -27,27 +27,31 @@ RESULT_FOLDERS = ("report", "artifacts", "blobs")
 class RunFolder:
     """The folder of one run, opened for writing; results of an earlier run in it are removed, nothing else is.
 
-    Raises `UsageError` when it can't be used: not writable, or another run is at work in it.
+    With `shared`, blobs that all runs share, the folder of a run whose log has begun is opened instead, to go
+    on with it. Raises `UsageError` when the folder can't be used: not writable, or another run is at work in it.
     """
 
-    def __init__(self, path: Path, settings: Settings) -> None:
+    def __init__(self, path: Path, settings: Settings, *, shared: BlobStore | None = None) -> None:
         self.path = path.absolute()
         self._settings = settings
         self._lock = -1
+        reserve = self.path / ".reserve"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._take_lock()
-            self._clean()
-            self._reserve = self.path / ".reserve"
-            self._reserve.write_bytes(b"\0" * RESERVE)
+            if shared is None:
+                self._clean()
+            reserve.write_bytes(b"\0" * RESERVE)
         except (OSError, StorageError) as error:
             self.release()
             detail = error.strerror if isinstance(error, OSError) else error
             raise UsageError(
                 f"The output folder {path} can't be used: {detail}. Name another with --output-dir.", field="output_dir"
             ) from error
-        self.blobs = BlobStore(self.path / "blobs")
-        self.log = EventLog(self.path / "events.jsonl", reserve=self._reserve)
+        self._reserve = reserve
+        self.blobs = shared or BlobStore(self.path / "blobs")
+        log = self.path / "events.jsonl"
+        self.log = EventLog(log, reserve=reserve) if shared is None else EventLog.resume(log, reserve=reserve)
 
     @property
     def artifacts(self) -> Path:
@@ -55,11 +59,21 @@ class RunFolder:
         return self.path / "artifacts"
 
     def _take_lock(self) -> None:
-        self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StorageError("another run is writing its results there") from None
+        path = self.path / ".lock"
+        while True:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Its holder may have removed the file between the two calls: then it guards nothing any more.
+                if os.fstat(lock).st_ino == path.stat().st_ino:
+                    self._lock = lock
+                    return
+            except FileNotFoundError:
+                pass
+            except BlockingIOError:
+                os.close(lock)
+                raise StorageError("another run is writing its results there") from None
+            os.close(lock)
 
     def _clean(self) -> None:
         for name in RESULT_FILES:

@@ -167,7 +167,7 @@ def test_papermills_keys_stand_in_the_notebook_and_in_every_cell(rich_log: Log) 
     cells = {cell.id: cell.metadata.papermill for cell in made.cells if ERROR_TAG not in cell.metadata.tags}
     assert all(set(cell) == {"duration", "end_time", "exception", "start_time", "status"} for cell in cells.values())
     assert [cells[f"cell-{n}"].status for n in range(8)] == [
-        "pending",
+        "completed",
         "completed",
         "completed",
         "completed",
@@ -182,10 +182,18 @@ def test_papermills_keys_stand_in_the_notebook_and_in_every_cell(rich_log: Log) 
 
 def test_a_cell_at_work_is_running_and_after_success_all_are_completed() -> None:
     log = Log(markdown("hi"), code("x", "X")).start().cell(1)
-    assert [cell.metadata.papermill.status for cell in notebook(log).cells] == ["pending", "running"]
+    assert [cell.metadata.papermill.status for cell in notebook(log).cells] == ["completed", "running"]
 
     log.done(1).end()
     assert [cell.metadata.papermill.status for cell in notebook(log).cells] == ["completed", "completed"]
+
+
+def test_cells_behind_the_one_that_ended_the_program_stay_pending() -> None:
+    log = Log(code("exit()", "End"), code("x", "X"), markdown("bye")).start().cell(0).done(0).end()
+    papermill = [cell.metadata.papermill for cell in notebook(log).cells]
+
+    assert [cell.status for cell in papermill] == ["completed", "pending", "completed"]
+    assert [cell.exception for cell in papermill] == [False, None, False]
 
 
 def test_papermills_readers_accept_the_notebook(rich_log: Log, tmp_path: Path) -> None:
@@ -225,6 +233,12 @@ def test_an_expected_exception_is_not_announced() -> None:
     log = Log(code("1/0", "Expected", tags=("raises-exception",))).start().cell(0).error(0).done(0, "error").end()
 
     assert len(notebook(log).cells) == 1
+
+
+def test_an_allowed_error_is_not_announced_as_the_end_of_the_run() -> None:
+    log = Log(code("1/0", "Allowed"), code("x", "X")).start().cell(0).error(0).done(0, "error").cell(1).done(1).end()
+
+    assert [cell.source for cell in notebook(log).cells] == ["1/0", "x"]
 
 
 @pytest.mark.parametrize(("status", "words"), [("timed_out", "timed out"), ("kernel_died", "kernel died")])

@@ -77,6 +77,16 @@ def test_old_outputs_are_dropped_even_broken_ones() -> None:
     assert load(notebook(cell)).cells[0].source == "1"
 
 
+def test_announcements_of_an_earlier_error_are_dropped_and_nothing_else_is() -> None:
+    marker = markdown("An Exception was encountered", "m") | {"metadata": {"tags": ["papermill-error-cell-tag"]}}
+    tagged = code("1", "a", tags=["papermill-error-cell-tag"])
+    oddly_tagged = markdown("text", "b") | {"metadata": {"tags": "papermill-error-cell-tag"}}
+
+    assert [cell.id for cell in load(notebook(marker, tagged, marker, markdown("hi", "c"))).cells] == ["a", "c"]
+    with pytest.raises(SourceError, match="tags"):
+        load(notebook(oddly_tagged))
+
+
 def test_an_unfinished_kernelspec_is_mended_quietly() -> None:
     assert load(notebook(code("1", "a"), kernelspec={"display_name": "P"}, language_info={"name": "R"})).language == "r"
     assert load(notebook(code("1", "a"), kernelspec={"name": "ir"})).kernel == "ir"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from kernel_gateway.errors import StorageError
 from kernel_gateway.events import EventType
-from kernel_gateway.store.eventlog import EventLog, encode, follow_events, read_events
+from kernel_gateway.store.eventlog import EventLog, encode, follow_events, follow_file, read_events
 
 
 def stream(log: EventLog, text: str) -> None:
@@ -92,3 +95,177 @@ def test_when_the_log_cannot_be_written_the_end_still_can(tmp_path: Path, monkey
 def test_a_log_that_cannot_be_made_says_why(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="No such file"):
         EventLog(tmp_path / "no" / "events.jsonl")
+
+
+def test_a_log_is_continued_where_another_writer_left_it(tmp_path: Path) -> None:
+    first = EventLog(tmp_path / "events.jsonl")
+    stream(first, "one")
+    stream(first, "two")
+    first.close()
+
+    second = EventLog.resume(tmp_path / "events.jsonl")
+    stream(second, "three")
+    second.close()
+
+    assert [(event["seq"], event["text"]) for event in read_events(second.path)] == [
+        (1, "one"),
+        (2, "two"),
+        (3, "three"),
+    ]
+    assert second.size == second.path.stat().st_size
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        b"",
+        b"{",
+        b'{"seq":3,"type":"log"}',
+        b"\0" * 4096,
+        b"\0\0\n",
+        b"\n",
+        b'[]\n{"x":1}\n',
+        b'{"seq":3,' + b"x" * 200_000,
+    ],
+)
+def test_what_a_killed_writer_left_unfinished_is_cut_off(tmp_path: Path, left: bytes) -> None:
+    path = tmp_path / "events.jsonl"
+    big = "ü" * 100_000  # longer than what is read at a time
+    whole = encode({"seq": 1, "type": "log"}) + encode({"seq": 2, "type": "stream", "text": big})
+    path.write_bytes(whole + left)
+
+    log = EventLog.resume(path)
+    stream(log, "next")
+    log.close()
+
+    assert path.read_bytes().startswith(whole)
+    assert [event["seq"] for event in read_events(path)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("left", [b"", b'{"seq":1', b"\n\n"])
+def test_a_log_without_any_event_is_begun(tmp_path: Path, left: bytes) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(left)
+
+    log = EventLog.resume(path)
+    stream(log, "first")
+    log.close()
+
+    assert [event["seq"] for event in read_events(path)] == [1]
+
+
+def test_a_log_that_is_not_there_cannot_be_continued(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="No such file"):
+        EventLog.resume(tmp_path / "events.jsonl")
+    assert not (tmp_path / "events.jsonl").exists()
+
+
+def test_a_continued_log_gives_its_reserve_up_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    EventLog(tmp_path / "events.jsonl").close()
+    reserve = tmp_path / "reserve"
+    reserve.write_bytes(b"\0")
+    log = EventLog.resume(tmp_path / "events.jsonl", reserve=reserve)
+    write = os.write
+
+    def full(fd: int, data: bytes) -> int:
+        if reserve.exists():
+            raise OSError(28, "No space left on device")
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", full)
+    stream(log, "lost")
+    with pytest.raises(StorageError, match="No space left"):
+        log.flush()
+    log.append(EventType.RUN_FINISHED, status="failed")
+    log.close()
+    assert [(event["seq"], event["type"]) for event in read_events(log.path)] == [(1, "run_finished")]
+
+
+WRITER = """
+import os, sys, time
+from pathlib import Path
+from kernel_gateway.events import EventType
+from kernel_gateway.store.eventlog import EventLog
+log = EventLog.resume(Path(sys.argv[1]))
+for number in range(int(sys.argv[2])):
+    log.append(EventType.STREAM, cell=0, name="stdout", text="x" * (number % 5000))
+    if number % 3 == 0:
+        log.flush()
+log.flush()
+os.write(log._fd, b'{"seq":99999,"half')
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_followers_see_each_event_once_though_writers_are_killed_in_mid_line(tmp_path: Path) -> None:
+    # given: ten followers of a log that is not there yet, each from a place of its own
+    path = tmp_path / "events.jsonl"
+    ended = threading.Event()
+    seen: list[list[int]] = [[] for _ in range(10)]
+
+    def follow(number: int) -> None:
+        seen[number].extend(event["seq"] for event in follow_file(path, number * 100, ended.is_set))
+
+    followers = [threading.Thread(target=follow, args=(number,)) for number in range(10)]
+    for follower in followers:
+        follower.start()
+
+    # when: three processes write it one after the other, and each is killed in the middle of a line
+    EventLog(path).close()
+    for _ in range(3):
+        writer = subprocess.run([sys.executable, "-c", WRITER, str(path), "1000"], check=False)
+        assert writer.returncode == -9
+    last = EventLog.resume(path)
+    last.append(EventType.RUN_FINISHED, status="lost")
+    last.close()
+    ended.set()
+    for follower in followers:
+        follower.join(20)
+
+    # then: nobody misses an event, or sees one twice
+    assert seen == [list(range(number * 100 + 1, 3002)) for number in range(10)]
+
+
+def test_a_follower_who_is_told_to_stop_still_gets_what_is_there(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events.jsonl")
+    for number in range(20_000):
+        stream(log, str(number) * 20)
+    log.close()
+
+    assert len(list(follow_file(log.path, 5, lambda: True))) == 19_995
+    assert list(follow_file(tmp_path / "none", 0, lambda: True)) == []
+
+
+def test_a_follower_ends_when_the_log_is_deleted(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events.jsonl")
+    stream(log, "x")
+    log.close()
+    follower = follow_file(log.path, 0, lambda: False)
+    assert next(follower)["text"] == "x"
+
+    log.path.unlink()
+
+    assert list(follower) == []
+
+
+def test_an_event_reaches_a_follower_within_a_tenth_of_a_second(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events.jsonl")
+    ended = threading.Event()
+    lags: list[float] = []
+
+    def follow() -> None:
+        for event in follow_file(log.path, 0, ended.is_set):
+            lags.append(time.monotonic() - float(event["text"]))
+
+    follower = threading.Thread(target=follow)
+    follower.start()
+    for _ in range(10):
+        time.sleep(0.15)  # quiet enough for the follower to look seldom
+        stream(log, str(time.monotonic()))
+        log.flush()
+    ended.set()
+    follower.join(10)
+    log.close()
+
+    assert len(lags) == 10
+    assert sorted(lags)[5] < 0.1

@@ -86,3 +86,11 @@ def test_a_record_that_makes_no_sense_is_no_baseline(tmp_path: Path) -> None:
     for text in ("", "[]", '{"status": "succeeded"}', '{"status": "succeeded", "id": "x", "metrics": {"a": 3}}'):
         (tmp_path / "run.json").write_text(text)
         assert previous_results(tmp_path) is None
+
+
+def test_a_refused_opener_does_not_free_the_folder(tmp_path: Path) -> None:
+    holder = RunFolder(tmp_path, Settings())
+    for _ in range(2):
+        with pytest.raises(UsageError, match="another run"):
+            RunFolder(tmp_path, Settings())
+    finish(holder)

@@ -1,0 +1,307 @@
+"""The dispatcher: takes queued runs in their turn, has them started, and sees every one to its end.
+
+A process of its own below the supervisor: ``python -m kernel_gateway.agents.dispatcher``. It may be killed at
+any time: runners go on, and its successor adopts them. It is the only one that ends runs in the database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+
+from ..errors import EXIT_CODES, GatewayError, UnreachableError, UsageError
+from ..events import EventType, Status
+from ..kernels.guard import die_with_parent, signal_all
+from ..settings import Settings
+from ..store.blobs import BlobStore
+from ..store.database import open_database
+from ..store.eventlog import read_events
+from ..store.folder import RunFolder
+from ..store.records import RetentionPolicy
+from ..store.retention import collect_garbage
+from ..store.runs import RunRecord, RunStore
+from .layout import DataFolder
+from .local import RUNNER_NOTE, LocalAgent, find_runner, start_ticks
+from .logs import log_to_stderr
+from .retries import try_again
+from .runner_process import describe_loss
+from .vault import VaultClient
+
+log = logging.getLogger("kernel_gateway.dispatcher")
+
+POLL_SECONDS = 0.5
+"""How often the database is looked at without being told to."""
+
+STARTING_POLL_SECONDS = 0.05
+"""The same while a runner is starting, whose log tells when it runs."""
+
+STATE_SECONDS = 2.0
+"""How often, at least, the agent's state is written; its age tells readers whether the dispatcher lives."""
+
+KILL_SECONDS = 25.0
+"""After a cancel, how long a runner may take before it is killed; it needs less than 20 s by itself."""
+
+
+@dataclass
+class _Watched:
+    """A runner at work. ``process`` is None for one that an earlier dispatcher started."""
+
+    record: RunRecord
+    pid: int
+    fd: int
+    process: subprocess.Popen[bytes] | None
+    noted: bool = False
+    running: bool = False
+    cancelled: float = 0.0
+
+
+class Dispatcher:
+    """Runs `step` until `stop`. Nothing a database or a run does raises out of `step`."""
+
+    def __init__(self, settings: Settings, data: DataFolder, store: RunStore) -> None:
+        self._settings = settings
+        self._data = data
+        self._store = store
+        self._agent = LocalAgent(settings, data)
+        self._vault = VaultClient(data.vault_socket)
+        self._blobs = BlobStore(data.blobs)
+        self._watched: dict[str, _Watched] = {}
+        self._stopping = False
+        self._draining = False
+        self._state_written = 0.0
+        self._adopted = False
+        self._wake = self._open_wake_socket(data.wake_socket)
+        self._signalled, waker = os.pipe()
+        os.set_blocking(waker, False)
+        os.set_blocking(self._signalled, False)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+
+    def _open_wake_socket(self, path: Path) -> socket.socket:
+        path.unlink(missing_ok=True)
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        opened.bind(str(path))
+        opened.setblocking(False)
+        return opened
+
+    def stop(self) -> None:
+        """Take no more runs; `run` returns. Runners go on."""
+        self._stopping = True
+
+    def drain(self) -> None:
+        """Take no more runs, but go on looking after those that run."""
+        self._draining = True
+
+    def run(self) -> None:
+        """Dispatch until stopped."""
+        while not self._stopping:
+            try:
+                self.step()
+            except DBAPIError as error:
+                log.warning("the database does not answer: %s", error.orig)
+                time.sleep(POLL_SECONDS)
+            self._write_state()
+            self._wait()
+
+    def keep_house(self) -> None:
+        """Remove what retention allows, again and again, beside the dispatching. For a thread; never returns."""
+        policy = RetentionPolicy.from_settings(self._settings)
+        while True:
+            time.sleep(self._settings.retention_interval)
+            try:
+                collect_garbage(self._store, self._data.root, policy, log)
+            except (DBAPIError, OSError) as error:
+                log.warning("old runs could not be removed: %s", error)
+
+    def step(self) -> None:
+        """One round: ended runners, cancels, then new runs as long as they fit. Raises DBAPIError."""
+        if not self._adopted:
+            self._adopt()
+            self._adopted = True
+        for watched in list(self._watched.values()):
+            self._look_after(watched)
+        for record in self._store.cancel_requested():
+            self._cancel(record)
+        while not (self._stopping or self._draining) and self._agent.has_slot:
+            record_or_none = self._store.take_next(self._agent.fits)
+            if record_or_none is None:
+                break
+            self._start(record_or_none)
+
+    # -- starting ------------------------------------------------------------------------------------
+
+    def _adopt(self) -> None:
+        """Take over the runs that an earlier dispatcher left, whether their runners live or not."""
+        for record in self._store.active():
+            pid = find_runner(self._data.run(record.id))
+            if pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    fd = os.pidfd_open(pid)
+                    self._agent.hold(record.id, record.gpu_ids)
+                    self._watched[record.id] = _Watched(record, pid, fd, None)
+                    log.info("run %s goes on with runner %d", record.id, pid)
+                    continue
+            self._conclude(record, None)
+
+    def _start(self, record: RunRecord) -> None:
+        try:
+            secrets = self._secrets(record)
+            process = self._agent.start(record, secrets)
+        except (OSError, GatewayError) as error:
+            self._end_without_runner(record, Status.FAILED, f"The run could not be started: {error}")
+            return
+        self._watched[record.id] = _Watched(record, process.pid, os.pidfd_open(process.pid), process)
+        log.info("run %s started with runner %d", record.id, process.pid)
+
+    def _secrets(self, record: RunRecord) -> dict[str, str]:
+        first = next(read_events(self._data.run(record.id) / "events.jsonl"))
+        if not first["provenance"].get("secrets"):
+            return {}
+        secrets = self._vault.get(record.id)
+        if secrets is None:
+            raise UnreachableError("Its secrets were lost when the service restarted. Submit it again.")
+        return secrets
+
+    # -- looking after -------------------------------------------------------------------------------
+
+    def _look_after(self, watched: _Watched) -> None:
+        record = watched.record
+        if select.select([watched.fd], [], [], 0)[0]:
+            code = watched.process.wait() if watched.process is not None else None
+            self._conclude(record, code)
+            os.close(watched.fd)
+            del self._watched[record.id]
+            self._agent.release(record.id)
+            return
+        if not watched.noted:
+            gpus = self._agent.gpus_of(record.id)
+            self._store.set_runner(record.id, watched.pid, start_ticks(watched.pid) or 0, gpus)
+            watched.noted = True
+        if not watched.running and self._has_started(record):
+            self._store.set_running(record.id)
+            watched.running = True
+        if watched.cancelled and time.monotonic() - watched.cancelled > KILL_SECONDS:
+            signal_all([watched.pid], signal.SIGKILL)
+
+    def _has_started(self, record: RunRecord) -> bool:
+        with contextlib.suppress(OSError):
+            for event in read_events(self._data.run(record.id) / "events.jsonl", after=1):
+                return bool(event)
+        return False
+
+    def _cancel(self, record: RunRecord) -> None:
+        watched = self._watched.get(record.id)
+        if watched is not None:
+            # A runner that has not left its note yet would die of the signal instead of ending its run.
+            if not watched.cancelled and (self._data.run(record.id) / RUNNER_NOTE).exists():
+                watched.cancelled = time.monotonic()
+                signal_all([watched.pid], signal.SIGTERM)
+        elif record.status == Status.QUEUED:
+            self._end_without_runner(record, Status.CANCELLED, "Cancelled before it started.")
+
+    # -- ending --------------------------------------------------------------------------------------
+
+    def _conclude(self, record: RunRecord, code: int | None) -> None:
+        """Enter in the database how a run ended, by its log; a log without an end gets one."""
+        last = self._last_event(record)
+        if last is None or last["type"] != EventType.RUN_FINISHED:
+            self._end_without_runner(record, Status.LOST, describe_loss(code))
+            return
+        self._store.finish(record.id, last["status"], last["reason"], last["exit_code"], last["seconds"])
+        self._forget_secrets(record)
+        log.info("run %s ended: %s", record.id, last["status"])
+
+    def _last_event(self, record: RunRecord) -> dict[str, Any] | None:
+        last = None
+        with contextlib.suppress(OSError):
+            for event in read_events(self._data.run(record.id) / "events.jsonl"):
+                last = event
+        return last
+
+    def _end_without_runner(self, record: RunRecord, status: Status, reason: str) -> None:
+        """Write the end of a run that no runner will write, and its results."""
+        retry = None
+        if status == Status.LOST and not record.cancel_requested and record.attempt <= record.retries:
+            retry = try_again(self._store, self._data, record, self._vault)
+        try:
+            folder = RunFolder(self._data.run(record.id), self._settings, shared=self._blobs)
+        except UsageError as error:
+            log.error("run %s can't be ended now: %s", record.id, error)
+            return
+        try:
+            folder.log.append(
+                EventType.RUN_FINISHED,
+                status=status.value,
+                reason=reason,
+                seconds=0.0,
+                exit_code=EXIT_CODES[status],
+                retried_as=retry,
+                versions={},
+                packages={},
+            )
+            folder.log.close()
+            folder.write_results()
+        except (GatewayError, OSError) as error:
+            log.error("the results of run %s can't be written: %s", record.id, error)
+        finally:
+            folder.release()
+        self._store.finish(record.id, status.value, reason, EXIT_CODES[status], 0.0)
+        self._forget_secrets(record)
+        log.info("run %s ended: %s (%s)", record.id, status.value, reason)
+
+    def _forget_secrets(self, record: RunRecord) -> None:
+        with contextlib.suppress(UnreachableError):
+            self._vault.forget(record.id)
+
+    # -- waiting -------------------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        fds: list[Any] = [self._wake, self._signalled, *(watched.fd for watched in self._watched.values())]
+        starting = any(not watched.running for watched in self._watched.values())
+        with contextlib.suppress(InterruptedError):
+            select.select(fds, [], [], STARTING_POLL_SECONDS if starting else POLL_SECONDS)
+        with contextlib.suppress(BlockingIOError):
+            self._wake.recv(64)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._signalled, 64)
+
+    def _write_state(self) -> None:
+        if time.monotonic() - self._state_written < STATE_SECONDS and not self._stopping:
+            return
+        self._state_written = time.monotonic()
+        part = self._data.agent_state.with_suffix(".part")
+        part.write_text(json.dumps({"name": socket.gethostname(), "pid": os.getpid(), **self._agent.state()}))
+        part.replace(self._data.agent_state)
+
+
+def main() -> int:
+    """Entry point of the process; settings come by the environment."""
+    # Runners go on without the service; the rest of it must not, or the next one finds its place taken.
+    die_with_parent(signal.SIGTERM)
+    log_to_stderr()
+    settings = Settings.from_environ(os.environ)
+    data = DataFolder.of(settings)
+    dispatcher = Dispatcher(settings, data, RunStore(open_database(settings.database or data.database)))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: dispatcher.stop())
+    signal.signal(signal.SIGUSR1, lambda *_: dispatcher.drain())
+    threading.Thread(target=dispatcher.keep_house, name="retention", daemon=True).start()
+    dispatcher.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,250 @@
+"""`kernel-gateway serve`: the whole service in one command. This process supervises; it does no work itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import GatewayError, UsageError
+from ..settings import PREFIX, Settings
+
+READY_SECONDS = 30.0
+RESTART_PAUSE = 0.5
+STOP_SECONDS = 10.0
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--host", metavar="ADDRESS", help="Address to listen on; default 127.0.0.1. Any other takes a token.")
+@click.option("--port", type=int, metavar="N", help="Port to listen on; default 8888, 0 for a free one.")
+@click.option("--data", metavar="DIR", help="Data folder; default: below the user's data folder.")
+@click.option("--database", metavar="URL", help="Database, e.g. postgresql+psycopg://…; default: SQLite in DIR.")
+@click.option("--slots", type=click.IntRange(min=1), metavar="N", help="Runs at once on this machine; default 2.")
+@click.option("--gpus", metavar="LIST", help="GPUs of this machine, e.g. 0,1; default: what NVML finds.")
+@click.option("--config", metavar="FILE", help="TOML file of settings; options and environment count more.")
+@click.option("--drain-timeout", type=float, metavar="S", help="Seconds to wait for runs when stopped; default 0.")
+@click.option("--tls-cert", metavar="FILE", help="TLS certificate; with --tls-key the service speaks HTTPS.")
+@click.option("--tls-key", metavar="FILE", help="TLS key.")
+def serve(config: str | None, **options: Any) -> None:
+    """Run the gateway service: web workers, dispatcher and this machine's agent.
+
+    Example: kernel-gateway serve --port 8888 --slots 4 --data /srv/gateway
+    """
+    try:
+        settings = _settings(config, options)
+        exit_code = Supervisor(settings).run()
+    except GatewayError as error:
+        click.echo(f"kernel-gateway: {error}", err=True)
+        exit_code = error.exit_code
+    sys.exit(exit_code)
+
+
+def _settings(config: str | None, options: dict[str, Any]) -> Settings:
+    """Settings from the file, then the environment, then the options; later ones count more."""
+    environ: dict[str, str] = {}
+    if config is not None:
+        try:
+            file = tomllib.loads(Path(config).read_text())
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--config: {config} can't be read: {error}.", field="config") from error
+        known = {setting.name for setting in fields(Settings)}
+        if unknown := sorted(set(file) - known):
+            raise UsageError(f"--config: {config} has no setting {', '.join(unknown)}.", field="config")
+        environ |= {PREFIX + name.upper(): str(value) for name, value in file.items()}
+    environ |= dict(os.environ)
+    settings = Settings.from_environ(environ)
+    return replace(settings, **{name: value for name, value in options.items() if value is not None})
+
+
+@dataclass
+class _Child:
+    """A process of the service that is started again when it ends."""
+
+    name: str
+    command: list[str]
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+
+    def ensure(self, environ: dict[str, str], pass_fds: tuple[int, ...]) -> None:
+        """Start it unless it runs; after a quick end only after a pause."""
+        if self.process is not None and self.process.poll() is None:
+            return
+        if time.monotonic() - self.started < RESTART_PAUSE:
+            return
+        if self.process is not None:
+            click.echo(
+                f"kernel-gateway: the {self.name} ended ({self.process.returncode}) and is started again", err=True
+            )
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(self.command, env=environ, pass_fds=pass_fds, start_new_session=True)
+
+
+class Supervisor:
+    """Starts the service's processes, starts them again when they die, and stops them."""
+
+    def __init__(self, settings: Settings) -> None:
+        from ..agents.layout import DataFolder
+
+        self._settings = settings
+        self._data = DataFolder.of(settings)
+        self._stopping = False
+
+    def run(self) -> int:
+        """Serve until SIGTERM or SIGINT. Raises `UsageError` when the service can't start."""
+        self._stop_on_signals()
+        self._prepare()
+        token = self._first_token()
+        listener = self._listen()
+        from ..agents.vault import Vault
+
+        vault = Vault(self._data.vault_socket)
+        environ = self._environ()
+        children = [
+            _Child("dispatcher", [sys.executable, "-m", "kernel_gateway.agents.dispatcher"]),
+            _Child("web server", self._gunicorn(listener)),
+        ]
+        try:
+            for child in children:
+                child.ensure(environ, (listener.fileno(),))
+            self._announce(listener, token)
+            while not self._stopping:
+                time.sleep(0.1)
+                for child in children:
+                    child.ensure(environ, (listener.fileno(),))
+        finally:
+            self._stop(children)
+            vault.close()
+            listener.close()
+        return 0
+
+    def _stop_on_signals(self) -> None:
+        def stop(number: int, frame: object) -> None:
+            self._stopping = True
+
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, stop)
+
+    def _prepare(self) -> None:
+        from ..store.database import migrate, open_database
+
+        try:
+            self._data.make()
+        except OSError as error:
+            raise UsageError(
+                f"The data folder {self._data.root} can't be used: {error.strerror}.", field="data"
+            ) from error
+        if bool(self._settings.tls_cert) != bool(self._settings.tls_key):
+            raise UsageError("--tls-cert and --tls-key go together.", field="tls_cert")
+        self._engine = open_database(self._settings.database or self._data.database)
+        migrate(self._engine)
+
+    def _first_token(self) -> str | None:
+        """A token if there is none yet and only this machine can reach us; else people make them themselves."""
+        from ..store.tokens import TokenStore
+
+        tokens = TokenStore(self._engine)
+        if tokens.any():
+            return None
+        if self._settings.host not in ("127.0.0.1", "::1", "localhost"):
+            raise UsageError(
+                f"The service would listen on {self._settings.host}, but has no token that protects it. "
+                f"Make one: kernel-gateway token create --data {self._data.root} --scope admin NAME",
+                field="host",
+            )
+        token, _ = tokens.create("first", ["admin"])
+        return token
+
+    def _listen(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._settings.host else socket.AF_INET
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((self._settings.host, self._settings.port))
+            listener.listen(512)
+        except OSError as error:
+            listener.close()
+            raise UsageError(
+                f"{self._settings.host}:{self._settings.port} can't be listened on: {error.strerror}.", field="port"
+            ) from error
+        return listener
+
+    def _gunicorn(self, listener: socket.socket) -> list[str]:
+        settings = self._settings
+        tls = ["--certfile", settings.tls_cert, "--keyfile", settings.tls_key] if settings.tls_cert else []
+        return [
+            *(sys.executable, "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}"),
+            *("--workers", str(settings.web_workers), "--threads", str(settings.web_threads)),
+            *("--worker-class", "gthread", "--timeout", "60", "--graceful-timeout", "2", "--keep-alive", "15"),
+            *("--log-level", "warning", "--no-control-socket", "--config", "python:kernel_gateway.api.gunicorn_config"),
+            *tls,
+            "kernel_gateway.api.wsgi:app",
+        ]
+
+    def _environ(self) -> dict[str, str]:
+        """The settings as our processes find them; each reads the environment only."""
+        values = {PREFIX + field.name.upper(): str(getattr(self._settings, field.name)) for field in fields(Settings)}
+        return {**os.environ, **values, PREFIX + "DATA": str(self._data.root)}
+
+    def _announce(self, listener: socket.socket, token: str | None) -> None:
+        """Wait until the service answers, then print its address, once."""
+        host, port = listener.getsockname()[:2]
+        url = f"{'https' if self._settings.tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+        deadline = time.monotonic() + READY_SECONDS
+        while not self._answers(host, port) and not self._stopping and time.monotonic() < deadline:
+            time.sleep(0.05)
+        print(f"kernel-gateway is ready at {url}{f' (token {token})' if token else ''}", flush=True)
+
+    def _answers(self, host: str, port: int) -> bool:
+        import http.client
+        import ssl
+
+        try:
+            if self._settings.tls_cert:
+                context = ssl._create_unverified_context()  # it is our own listener
+                connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                    host, port, timeout=2, context=context
+                )
+            else:
+                connection = http.client.HTTPConnection(host, port, timeout=2)
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+
+    def _stop(self, children: list[_Child]) -> None:
+        """Stop taking runs, wait for those under way as long as asked, then stop; runners that are left go on."""
+        dispatcher = children[0].process
+        deadline = time.monotonic() + self._settings.drain_timeout
+        if dispatcher is not None and self._settings.drain_timeout > 0:
+            dispatcher.send_signal(signal.SIGUSR1)
+            while self._busy() and time.monotonic() < deadline:
+                time.sleep(0.2)
+        for child in children:
+            if child.process is not None and child.process.poll() is None:
+                child.process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for child in children:
+            if child.process is None:
+                continue
+            try:
+                child.process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                os.killpg(child.process.pid, signal.SIGKILL)
+                child.process.wait()
+
+    def _busy(self) -> bool:
+        import json
+
+        try:
+            return bool(json.loads(self._data.agent_state.read_text())["busy"])
+        except (OSError, ValueError, KeyError):
+            return False

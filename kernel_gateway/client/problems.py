@@ -1,0 +1,135 @@
+"""What a gateway's refusal, or its silence, is told as: a sentence, and the error that fits it."""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3
+
+from .. import errors
+from ..errors import (
+    AuthError,
+    ConflictError,
+    ForbiddenError,
+    GatewayError,
+    NotFoundError,
+    TooLargeError,
+    TooManyError,
+    UnreachableError,
+    UsageError,
+)
+
+NOT_NOW = frozenset({429, 502, 503, 504})
+"""Answers after which the same request may well succeed."""
+
+_ERRORS: dict[int, type[GatewayError]] = {
+    404: NotFoundError,
+    409: ConflictError,
+    413: TooLargeError,
+    429: TooManyError,
+}
+
+_TOKEN_HELP = (
+    "Set the environment variable KERNEL_GATEWAY_TOKEN (in Jenkins: a secret text credential and withCredentials); "
+    "`kernel-gateway token create` on the gateway's machine makes one."
+)
+_LONGEST = 2000
+
+
+def problem(url: str, status: int, content: bytes, has_token: bool) -> GatewayError:
+    """The error for an answer of 400 and above. ``content``: a problem document (RFC 9457), or whatever came."""
+    document = _document(content)
+    said = _sentence(document)
+    if status == 401:
+        what = "does not accept the token it was given (wrong, revoked or expired)" if has_token else "wants a token"
+        return AuthError(f"The gateway at {url} {what}. {_TOKEN_HELP}")
+    if status == 403:
+        return ForbiddenError(
+            f"The gateway at {url} does not allow this with the given token: {said or 'its scope is too small.'} "
+            + _TOKEN_HELP
+        )
+    if document is None and status not in NOT_NOW:
+        return UnreachableError(
+            f"What answers at {url} is no kernel gateway, or another version of it (HTTP {status}). "
+            "Check the URL (--gateway or KERNEL_GATEWAY_URL)."
+        )
+    if status in (400, 422):
+        field = document.get("field") if document else None
+        return _usage_error(document or {})(said or f"HTTP {status}", field=field if isinstance(field, str) else None)
+    if status in _ERRORS:
+        return _ERRORS[status](said or f"The gateway at {url} refused: HTTP {status}.")
+    if status in NOT_NOW:
+        return UnreachableError(f"The gateway at {url} is not ready: {said or f'HTTP {status}.'}")
+    return UnreachableError(f"The gateway at {url} failed: {said or f'HTTP {status}.'} Its log tells more.")
+
+
+def _usage_error(document: dict[str, Any]) -> type[UsageError]:
+    """The class that the document's ``type`` names, so that callers can tell a bad source from a bad parameter."""
+    kind = str(document.get("type", "")).rpartition(":")[2]
+    name = "".join(word.capitalize() for word in kind.split("-")) + "Error"
+    found = getattr(errors, name, None)
+    return found if isinstance(found, type) and issubclass(found, UsageError) else UsageError
+
+
+def _document(content: bytes) -> dict[str, Any] | None:
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _sentence(document: dict[str, Any] | None) -> str:
+    """A problem document's detail, with the field it concerns where the detail doesn't name it."""
+    if document is None:
+        return ""
+    text = str(document.get("detail") or document.get("title") or "").strip()
+    field = document.get("field")
+    if isinstance(field, str) and field and not re.search(rf"(?<!\w){re.escape(field)}(?!\w)", text):
+        text = f"{field}: {text}"
+    return text[:_LONGEST]
+
+
+def no_answer(url: str, error: urllib3.exceptions.HTTPError) -> UnreachableError:
+    """The error for a request that got no answer, with its cause in plain words and what to check."""
+    cause, check = _cause(url, error)
+    return UnreachableError(f"No gateway answers at {url}: {cause}. {check}")
+
+
+def _cause(url: str, error: urllib3.exceptions.HTTPError) -> tuple[str, str]:
+    port = urlsplit(url).port
+    usual = "Check that the URL (--gateway or KERNEL_GATEWAY_URL) is right and that `kernel-gateway serve` runs there."
+    if isinstance(error, urllib3.exceptions.NameResolutionError):
+        return f"the name {urlsplit(url).hostname} is not known to this machine", usual
+    # urllib3 derives "no connection" from "timed out while connecting".
+    if isinstance(error, urllib3.exceptions.ConnectTimeoutError) and "refused" not in _short(error):
+        return "the connection attempt timed out", usual + " A firewall may lie between."
+    if isinstance(error, urllib3.exceptions.ReadTimeoutError):
+        return "it accepted the connection but did not answer in time", "The gateway's log may tell why."
+    reason = getattr(error, "reason", None)
+    if isinstance(error, urllib3.exceptions.ProxyError):
+        return f"the proxy failed ({_short(error)})", "Name the gateway's host in NO_PROXY if it needs no proxy."
+    if isinstance(error, urllib3.exceptions.SSLError) or isinstance(reason, ssl.SSLError):
+        text = _short(error)
+        if "CERTIFICATE_VERIFY_FAILED" in text or "certificate verify failed" in text:
+            help = "Name the CA's certificate file in SSL_CERT_FILE if the gateway has one of your own."
+            return "its TLS certificate is not trusted by this machine", help
+        return f"TLS failed ({text})", f"Check whether the URL must begin with http:// (port {port})."
+    text = _short(error)
+    if "refused" in text:
+        return "the connection was refused", usual
+    return f"the connection broke ({text})", usual
+
+
+def _short(error: BaseException) -> str:
+    """The innermost cause of a urllib3 error, in its own words."""
+    inner: BaseException = error
+    while (cause := inner.__cause__ or getattr(inner, "reason", None)) is not None and isinstance(cause, BaseException):
+        inner = cause
+    if isinstance(inner, OSError) and inner.strerror:
+        return inner.strerror.lower()
+    return str(inner).split("Caused by")[0].strip().rstrip(".") or type(inner).__name__

@@ -1,0 +1,62 @@
+"""A kernel that can't look at what is not its business, by bubblewrap (https://github.com/containers/bubblewrap).
+
+The service runs kernels of different builds side by side as one user. In the sandbox a kernel has processes
+of its own and does not see the service's data folder (tokens, database, other runs), but its own working
+folder; the rest of the machine is as the service's user sees it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from ..errors import UsageError
+
+_TRY_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """What a kernel may see. ``hidden``: a folder that is empty for it; ``visible``: folders in it that are not;
+    ``network``: whether it has one.
+    """
+
+    hidden: Path
+    visible: tuple[Path, ...]
+    network: bool = True
+
+    def wrap(self, argv: list[str], folder: Path, cwd: Path) -> list[str]:
+        """A kernel's command in the sandbox. `folder`, its connection folder, and `cwd` stay visible."""
+        binds = [part for path in (*self.visible, folder, cwd) for part in ("--bind", str(path), str(path))]
+        isolation = ["--unshare-pid", *([] if self.network else ["--unshare-net"])]
+        return [
+            *("bwrap", "--die-with-parent", *isolation, "--dev-bind", "/", "/", "--proc", "/proc"),
+            *("--tmpfs", str(self.hidden), *binds, "--chdir", str(cwd), "--", *argv),
+        ]
+
+
+@cache
+def works() -> bool:
+    """Whether bubblewrap is installed and may make namespaces here; tried once. Containers often forbid it."""
+    if shutil.which("bwrap") is None:
+        return False
+    command = ["bwrap", "--die-with-parent", "--unshare-pid", "--dev-bind", "/", "/", "--proc", "/proc", "--", "true"]
+    try:
+        return subprocess.run(command, capture_output=True, timeout=_TRY_SECONDS, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def wanted(setting: str) -> bool:
+    """Whether to use the sandbox, by the setting ``auto``, ``on`` or ``off``.
+
+    Raises `UsageError` for another value, and when it must be used but does not work.
+    """
+    if setting not in ("auto", "on", "off"):
+        raise UsageError(f"The setting sandbox is {setting!r}; it must be auto, on or off.", field="sandbox")
+    if setting == "on" and not works():
+        raise UsageError("The sandbox does not work here: install bubblewrap and allow namespaces.", field="sandbox")
+    return setting != "off" and works()

@@ -1,0 +1,35 @@
+"""A run's first event: what was asked for. The runner writes it for a run on this machine, the service when it
+takes a run in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..settings import RunOptions
+from ..sources.program import Program
+
+
+def queued_fields(program: Program, options: RunOptions, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of the ``run_queued`` event. Append them through a `MaskingSink`: they hold what the user wrote.
+
+    `program` has its parameters in it already. ``provenance["run"]`` is the run's id; what else stands in
+    `provenance` (git, build, baseline) counts more than what is taken from the program and the options.
+    """
+    return {
+        "run": provenance.get("run"),
+        "program": program.to_dict(),
+        "resources": {
+            "gpus": options.gpus,
+            "label": options.label,
+            "timeout": options.timeout,
+            "cell_timeout": options.cell_timeout,
+        },
+        "provenance": {
+            "source_digest": program.digest,
+            "parameters": program.parameters,
+            "secrets": sorted(options.secrets),
+            **provenance,
+        },
+    }

@@ -1,0 +1,1 @@
+"""One module a change of the tables, oldest first by ``down_revision``. A released one is never edited."""

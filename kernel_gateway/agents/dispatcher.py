@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from ..errors import EXIT_CODES, GatewayError, UnreachableError, UsageError
+from ..errors import EXIT_CODES, GatewayError, StorageError, UnreachableError
 from ..events import EventType, Status
 from ..kernels.guard import die_with_parent, signal_all
 from ..settings import Settings
@@ -35,7 +36,7 @@ from ..store.records import RetentionPolicy
 from ..store.retention import collect_garbage
 from ..store.runs import RunRecord, RunStore
 from .layout import DataFolder
-from .local import RUNNER_NOTE, LocalAgent, find_runner, start_ticks
+from .local import LocalAgent, find_runner, heeds_signals, start_ticks, was_begun
 from .logs import log_to_stderr
 from .retries import try_again
 from .runner_process import describe_loss
@@ -69,6 +70,16 @@ class _Watched:
     cancelled: float = 0.0
 
 
+@dataclass
+class _Unended:
+    """A run without a runner whose end could not be written, e.g. on a full disk. Tried again after a while."""
+
+    record: RunRecord
+    status: Status
+    reason: str
+    again: float
+
+
 class Dispatcher:
     """Runs `step` until `stop`. Nothing a database or a run does raises out of `step`."""
 
@@ -80,6 +91,7 @@ class Dispatcher:
         self._vault = VaultClient(data.vault_socket)
         self._blobs = BlobStore(data.blobs)
         self._watched: dict[str, _Watched] = {}
+        self._unended: dict[str, _Unended] = {}
         self._stopping = False
         self._draining = False
         self._state_written = 0.0
@@ -113,6 +125,9 @@ class Dispatcher:
             except DBAPIError as error:
                 log.warning("the database does not answer: %s", error.orig)
                 time.sleep(POLL_SECONDS)
+            except OSError as error:
+                log.error("runs can't be looked after now: %s", error)
+                time.sleep(POLL_SECONDS)
             self._write_state()
             self._wait()
 
@@ -133,6 +148,9 @@ class Dispatcher:
             self._adopted = True
         for watched in list(self._watched.values()):
             self._look_after(watched)
+        for unended in list(self._unended.values()):
+            if time.monotonic() > unended.again:
+                self._end_without_runner(unended.record, unended.status, unended.reason)
         for record in self._store.cancel_requested():
             self._cancel(record)
         while not (self._stopping or self._draining) and self._agent.has_slot:
@@ -156,6 +174,13 @@ class Dispatcher:
                     continue
             self._conclude(record, None)
 
+    def _put_back(self, record: RunRecord) -> bool:
+        """Queue a run again that was taken but of which no runner ever began; false if one may have."""
+        if was_begun(self._data.run(record.id)) or not self._store.put_back(record.id):
+            return False
+        log.info("run %s is queued again: it was not begun", record.id)
+        return True
+
     def _start(self, record: RunRecord) -> None:
         try:
             secrets = self._secrets(record)
@@ -167,8 +192,12 @@ class Dispatcher:
         log.info("run %s started with runner %d", record.id, process.pid)
 
     def _secrets(self, record: RunRecord) -> dict[str, str]:
-        first = next(read_events(self._data.run(record.id) / "events.jsonl"))
-        if not first["provenance"].get("secrets"):
+        try:
+            first = next(read_events(self._data.run(record.id) / "events.jsonl"))
+            names = first["provenance"].get("secrets")
+        except (StopIteration, ValueError, KeyError) as error:
+            raise StorageError("Its event log has no beginning any more.") from error
+        if not names:
             return {}
         secrets = self._vault.get(record.id)
         if secrets is None:
@@ -205,24 +234,19 @@ class Dispatcher:
     def _cancel(self, record: RunRecord) -> None:
         watched = self._watched.get(record.id)
         if watched is not None:
-            # A runner that has not left its note yet would die of the signal instead of ending its run.
-            if not watched.cancelled and (self._data.run(record.id) / RUNNER_NOTE).exists():
+            # A runner that is not so far yet would die of the signal instead of ending its run.
+            if not watched.cancelled and heeds_signals(self._data.run(record.id)):
                 watched.cancelled = time.monotonic()
                 signal_all([watched.pid], signal.SIGTERM)
-        elif record.status == Status.QUEUED:
+        elif record.status == Status.QUEUED and record.id not in self._unended:
             self._end_without_runner(record, Status.CANCELLED, "Cancelled before it started.")
 
     # -- ending --------------------------------------------------------------------------------------
 
     def _conclude(self, record: RunRecord, code: int | None) -> None:
-        """Enter in the database how a run ended, by its log; a log without an end gets one."""
-        last = self._last_event(record)
-        if last is None or last["type"] != EventType.RUN_FINISHED:
+        """Enter in the database how a run ended whose runner is gone, or queue it again if it was never begun."""
+        if not self._put_back(record):
             self._end_without_runner(record, Status.LOST, describe_loss(code))
-            return
-        self._store.finish(record.id, last["status"], last["reason"], last["exit_code"], last["seconds"])
-        self._forget_secrets(record)
-        log.info("run %s ended: %s", record.id, last["status"])
 
     def _last_event(self, record: RunRecord) -> dict[str, Any] | None:
         last = None
@@ -232,35 +256,44 @@ class Dispatcher:
         return last
 
     def _end_without_runner(self, record: RunRecord, status: Status, reason: str) -> None:
-        """Write the end of a run that no runner will write, and its results."""
-        retry = None
-        if status == Status.LOST and not record.cancel_requested and record.attempt <= record.retries:
-            retry = try_again(self._store, self._data, record, self._vault)
+        """Enter how a run ended, by its log; a log without an end gets `status` and `reason`, and results."""
+        last = self._last_event(record)
+        if last is None or last["type"] != EventType.RUN_FINISHED:
+            try:
+                last = self._write_end(record, status, reason)
+            except (GatewayError, OSError) as error:
+                if self._data.run(record.id).exists():
+                    if record.id not in self._unended:
+                        log.error("run %s can't be ended now: %s", record.id, error)
+                    again = time.monotonic() + STATE_SECONDS
+                    self._unended[record.id] = _Unended(record, status, reason, again)
+                    return
+                last = {"status": status.value, "reason": reason, "exit_code": EXIT_CODES[status], "seconds": 0.0}
+        self._store.finish(record.id, last["status"], last["reason"], last["exit_code"], last["seconds"])
+        self._unended.pop(record.id, None)
+        self._forget_secrets(record)
+        log.info("run %s ended: %s", record.id, f"{last['status']} ({last['reason']})".removesuffix(" ()"))
+
+    def _write_end(self, record: RunRecord, status: Status, reason: str) -> dict[str, Any]:
+        """Write the last event of a run that no runner will write, and its results. Raises OSError, GatewayError."""
+        if not self._data.run(record.id).exists():
+            raise StorageError("Its folder is gone.")
+        folder = RunFolder(self._data.run(record.id), self._settings, shared=self._blobs)
         try:
-            folder = RunFolder(self._data.run(record.id), self._settings, shared=self._blobs)
-        except UsageError as error:
-            log.error("run %s can't be ended now: %s", record.id, error)
-            return
-        try:
-            folder.log.append(
-                EventType.RUN_FINISHED,
-                status=status.value,
-                reason=reason,
-                seconds=0.0,
-                exit_code=EXIT_CODES[status],
-                retried_as=retry,
-                versions={},
-                packages={},
-            )
+            retry = None
+            if status == Status.LOST and not record.cancel_requested and record.attempt <= record.retries:
+                retry = try_again(self._store, self._data, record, self._vault)
+            end = {"status": status.value, "reason": reason, "seconds": 0.0, "exit_code": EXIT_CODES[status]}
+            folder.log.append(EventType.RUN_FINISHED, **end, retried_as=retry, versions={}, packages={})
             folder.log.close()
-            folder.write_results()
-        except (GatewayError, OSError) as error:
-            log.error("the results of run %s can't be written: %s", record.id, error)
+            try:
+                folder.write_results()
+                shutil.rmtree(folder.path / "work", ignore_errors=True)
+            except (GatewayError, OSError) as error:
+                log.error("the results of run %s can't be written: %s", record.id, error)
         finally:
             folder.release()
-        self._store.finish(record.id, status.value, reason, EXIT_CODES[status], 0.0)
-        self._forget_secrets(record)
-        log.info("run %s ended: %s (%s)", record.id, status.value, reason)
+        return end
 
     def _forget_secrets(self, record: RunRecord) -> None:
         with contextlib.suppress(UnreachableError):
@@ -274,7 +307,8 @@ class Dispatcher:
         with contextlib.suppress(InterruptedError):
             select.select(fds, [], [], STARTING_POLL_SECONDS if starting else POLL_SECONDS)
         with contextlib.suppress(BlockingIOError):
-            self._wake.recv(64)
+            while self._wake.recv(64):  # one look answers all who asked for it
+                pass
         with contextlib.suppress(BlockingIOError):
             os.read(self._signalled, 64)
 
@@ -282,9 +316,16 @@ class Dispatcher:
         if time.monotonic() - self._state_written < STATE_SECONDS and not self._stopping:
             return
         self._state_written = time.monotonic()
+        state = {"name": socket.gethostname(), "pid": os.getpid(), **self._agent.state()}
         part = self._data.agent_state.with_suffix(".part")
-        part.write_text(json.dumps({"name": socket.gethostname(), "pid": os.getpid(), **self._agent.state()}))
-        part.replace(self._data.agent_state)
+        try:
+            part.write_text(json.dumps(state))
+            part.replace(self._data.agent_state)
+        except OSError as error:
+            log.error("the agent's state can't be written: %s", error)
+            # Its age is what tells that the dispatcher lives, and that takes no space.
+            with contextlib.suppress(OSError):
+                os.utime(self._data.agent_state)
 
 
 def main() -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -17,7 +16,10 @@ from ..store.runs import RunRecord
 from .layout import DataFolder
 
 RUNNER_NOTE = "runner.pid"
-"""File in a run's folder in which its runner notes its pid and start time."""
+"""File in a run's folder with its runner's pid and start time, and a third word once that heeds signals.
+
+It is there before a runner gets what it needs to begin: a run without one was never begun.
+"""
 
 
 def start_ticks(pid: int) -> int | None:
@@ -29,20 +31,33 @@ def start_ticks(pid: int) -> int | None:
     return None if fields[0] == "Z" else int(fields[19])
 
 
-def find_runner(folder: Path, wait: float = 2.0) -> int | None:
-    """The living runner of a run's folder, by the note it leaves when it starts; None if it is gone.
-
-    A runner that was started a moment ago may not have left its note yet: it is waited for, up to `wait` seconds.
-    """
-    note = folder / RUNNER_NOTE
-    deadline = time.monotonic() + wait
-    while not note.exists() and time.monotonic() < deadline and (folder / "runner.log").exists():
-        time.sleep(0.05)
+def find_runner(folder: Path) -> int | None:
+    """The living runner of a run's folder, by its note; None if it is gone."""
     try:
-        pid, ticks = map(int, note.read_text().split())
+        pid, ticks = map(int, (folder / RUNNER_NOTE).read_text().split()[:2])
     except (OSError, ValueError):
         return None
     return pid if start_ticks(pid) == ticks else None
+
+
+def was_begun(folder: Path) -> bool:
+    """Whether a runner has been given this run, so that it may have done something."""
+    return (folder / RUNNER_NOTE).exists()
+
+
+def heeds_signals(folder: Path) -> bool:
+    """Whether the runner of a folder would take SIGTERM for a cancel; before that it would die of it."""
+    try:
+        return len((folder / RUNNER_NOTE).read_text().split()) == 3
+    except OSError:
+        return False
+
+
+def leave_note(folder: Path, pid: int, *words: str) -> None:
+    """Write the note of a runner, whole or not at all. Raises OSError."""
+    part = folder / f".{RUNNER_NOTE}.{os.getpid()}"
+    part.write_text(" ".join([str(pid), str(start_ticks(pid)), *words]))
+    part.replace(folder / RUNNER_NOTE)
 
 
 class LocalAgent:
@@ -111,7 +126,11 @@ class LocalAgent:
     # -- runners -------------------------------------------------------------------------------------
 
     def start(self, record: RunRecord, secrets: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """Start a run's runner with the GPUs it asked for. Raises OSError; nothing is held then."""
+        """Start a run's runner with the GPUs it asked for. Raises OSError; nothing is held then.
+
+        The runner does nothing before it has read its input, and ends if there is none: a dispatcher that is killed
+        in between leaves a run that can be started again.
+        """
         gpus = self.free_gpus[: record.gpus]
         folder = self._data.run(record.id)
         command = [sys.executable, "-m", "kernel_gateway.agents.runner_process", str(self._data.root), record.id]
@@ -120,8 +139,15 @@ class LocalAgent:
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environ, cwd="/", start_new_session=True
             )
-        self.hold(record.id, gpus)
         assert process.stdin is not None
+        try:
+            leave_note(folder, process.pid)
+        except OSError:
+            process.kill()
+            process.stdin.close()
+            process.wait()
+            raise
+        self.hold(record.id, gpus)
         try:
             # Through a pipe, since anybody may read a command line and root any environment.
             process.stdin.write(orjson.dumps({"secrets": dict(secrets), "gpus": gpus}))

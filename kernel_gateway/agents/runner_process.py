@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import signal
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import orjson
@@ -24,13 +25,14 @@ from ..kernels.specs import Kernelspecs
 from ..runner.ending import Cancellation
 from ..runner.run import Runner, Workplace
 from ..settings import PREFIX, RunOptions, Settings
+from ..sources import load_source
 from ..sources.program import Program
 from ..store.baseline import Baseline
 from ..store.blobs import BlobStore
 from ..store.eventlog import read_events
 from ..store.folder import RunFolder
 from .layout import DataFolder
-from .local import RUNNER_NOTE, start_ticks
+from .local import RUNNER_NOTE, find_runner, leave_note
 from .workspace import materialise, safe_path
 
 
@@ -50,13 +52,13 @@ class ServiceRun:
     def execute(self, cancel: Cancellation) -> int:
         """Run to the end and write the results; returns the exit code."""
         first = next(read_events(self._path / "events.jsonl"))
-        program = Program.from_dict(first["program"])
         folder = RunFolder(self._path, self._settings, shared=self._blobs)
         try:
             work = self._path / "work"
-            problem = self._make_workspace(work)
+            program, problem = self._program()
+            problem = problem or self._make_workspace(work)
             runner = Runner(
-                self._options(program),
+                self._options(),
                 Workplace(
                     cwd=self._cwd(work),
                     environ=self._environ(),
@@ -72,28 +74,47 @@ class ServiceRun:
                 specs=Kernelspecs(),
             )
             try:
-                if problem is None and program.kernel:
-                    runner.prelaunch(self._request.get("kernel") or program.kernel)
+                # With an environment file the kernel runs in an interpreter that is yet to come.
+                if problem is None and not self._request.get("env"):
+                    runner.prelaunch(self._request.get("kernel") or program.kernel or program.language or "python3")
                 outcome = runner.run(program, first["provenance"], self._baseline(), problem, queued=True)
             finally:
                 runner.close()
             guard.sweep(0.0)
             folder.log.close()
             folder.write_results()
+            shutil.rmtree(work, ignore_errors=True)  # what the run was to keep was copied out of it
         finally:
             folder.release()
         return outcome.exit_code
 
-    def _options(self, program: Program) -> RunOptions:
+    def _program(self) -> tuple[Program, GatewayError | None]:
+        """The program, read again from the request: in the log's first event secrets are masked."""
+        path = self._request["source"].get("path")
+        name = self._request["name"]
+        try:
+            suffix = PurePosixPath(path).suffix if path else ""
+            kernel = self._request.get("kernel")
+            return load_source(self._source(), name=name, path=path, suffix=suffix, kernel=kernel), None
+        except (GatewayError, OSError, KeyError) as error:
+            problem = error if isinstance(error, GatewayError) else StorageError(f"The source can't be read: {error}.")
+            return Program(name=name, path=path, format="unreadable", digest="", cells=[]), problem
+
+    def _source(self) -> bytes:
+        """The source's bytes. Raises KeyError if its blob is gone."""
+        source = self._request["source"]
+        content: str | None = source.get("content")
+        return content.encode() if content is not None else self._blobs.get(source["sha256"])
+
+    def _options(self) -> RunOptions:
         request = self._request
         limit = self._settings.max_run_seconds or None
         timeout = request.get("timeout")
         env = request.get("env")
         return RunOptions(
-            name=program.name,
+            name=request["name"],
             kernel=request.get("kernel"),
-            # They stand in the program already: the gateway put them in when it took the run.
-            parameters={},
+            parameters=request.get("parameters") or {},
             timeout=min(filter(None, (timeout, limit)), default=None),
             cell_timeout=request.get("cell_timeout"),
             gpus=request.get("gpus") or 0,
@@ -116,8 +137,7 @@ class ServiceRun:
                 target = work / safe_path(source["path"])
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if not target.exists():
-                    content = source.get("content")
-                    target.write_bytes(content.encode() if content is not None else self._blobs.get(source["sha256"]))
+                    target.write_bytes(self._source())
         except (GatewayError, OSError, KeyError) as error:
             return error if isinstance(error, GatewayError) else StorageError(f"The workspace can't be made: {error}.")
         return None
@@ -153,9 +173,24 @@ def main(data: str, run: str) -> int:
 
     signal.signal(signal.SIGTERM, request)
     signal.signal(signal.SIGINT, request)
-    (DataFolder(Path(data)).run(run) / RUNNER_NOTE).write_text(f"{os.getpid()} {start_ticks(os.getpid())}")
-    handed = orjson.loads(sys.stdin.buffer.read())
+    folder = DataFolder(Path(data)).run(run)
+    handed = _read_input(folder)
+    if handed is None:
+        return 0
+    # Whoever started it may be gone by now, and another runner in its place only if nothing was handed over.
+    leave_note(folder, os.getpid(), "ready")
     return ServiceRun(DataFolder(Path(data)), run, handed["secrets"], handed["gpus"]).execute(cancel)
+
+
+def _read_input(folder: Path) -> dict[str, Any] | None:
+    """What the dispatcher hands over; None if it was killed before it could, and the run is as if never begun."""
+    try:
+        handed: dict[str, Any] = orjson.loads(sys.stdin.buffer.read())
+    except ValueError:
+        if find_runner(folder) == os.getpid():
+            (folder / RUNNER_NOTE).unlink(missing_ok=True)
+        return None
+    return handed
 
 
 def describe_loss(code: int | None) -> str:

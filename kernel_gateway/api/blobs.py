@@ -48,24 +48,26 @@ def missing(body: MissingRequest) -> Response:
 
 
 @blobs.put(
-    "/blobs/<sha256>",
+    "/blobs/<string(length=64):sha256>",
     openapi_extensions={"requestBody": BODY},
-    responses={"200": BlobView, "201": BlobView, **answers(413, 507)},
+    responses={"200": BlobView, "201": BlobView, **answers(404, 413, 507)},
 )
 @scope("run")
 def send(path: BlobPath) -> Response:
-    """Send a blob. 201 when it is new, 200 when the gateway has it already; its content is not read then."""
+    """Send a blob. 201 when it is new, 200 when the gateway has it already; its content is not looked at then."""
     service = gateway()
     target = service.blobs.path(path.sha256)
-    if touch(target):
-        return json_answer(BlobView(sha256=path.sha256, size=target.stat().st_size))
     request.max_content_length = service.settings.max_blob_mb << 20
+    if touch(target):
+        while _next(request.stream):
+            pass  # a client that is still sending would find a broken connection instead of the answer
+        return json_answer(BlobView(sha256=path.sha256, size=target.stat().st_size))
     size = receive(request.stream, target, path.sha256)
     return json_answer(BlobView(sha256=path.sha256, size=size), 201)
 
 
 @blobs.get(
-    "/blobs/<sha256>",
+    "/blobs/<string(length=64):sha256>",
     responses={
         "200": {
             "description": "The content; ranges are served.",

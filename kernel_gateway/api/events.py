@@ -100,7 +100,10 @@ def server_sent(log: LogReader, ended: Callable[[], bool]) -> Iterator[bytes]:
             elif over:
                 return
             elif time.monotonic() - last_sent >= HEARTBEAT_SECONDS:
-                yield b": ping\n\n"
+                yield b": ping\n"
+                # The first write to a connection that its reader has closed succeeds; the second one tells.
+                time.sleep(POLL_SECONDS)
+                yield b"\n"
                 last_sent = time.monotonic()
                 over = log.is_deleted or ended()
             else:

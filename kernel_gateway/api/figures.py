@@ -26,6 +26,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
+from ..agents.local import RUNNER_NOTE
 from ..errors import NotFoundError
 from ..events import EventType, Status, parse_time
 from ..store.database import reading
@@ -40,9 +41,6 @@ BOUNDS = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
 
 SIZE_SECONDS = 60.0
 """How long the measured size of the data folder is trusted: walking it takes a while."""
-
-RUNNER_NOTE = "runner.pid"
-"""What a runner writes into its run's folder first of all."""
 
 _HISTOGRAMS = {
     "queue_wait_seconds": "Seconds from submission to the start of the runner.",

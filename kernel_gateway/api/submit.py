@@ -142,10 +142,21 @@ def _check(gateway: Gateway, request: RunRequest, options: RunOptions) -> Plan:
             kernel=request.kernel,
         )
         with findings.of("parameters"):
+            _check_parameters(request)
             plan = _plan(gateway, options, program)
     if findings.problems or plan is None:
         raise InvalidRequestError(findings.problems)
     return plan
+
+
+def _check_parameters(request: RunRequest) -> None:
+    """Parameters are kept on disk with the request, so no secret may stand in them."""
+    if request.secrets and Masker(request.secrets).mask_value(request.parameters) != request.parameters:
+        raise UsageError(
+            "A parameter holds the value of a secret. The program finds it in its environment: pass the name of the "
+            "variable instead.",
+            field="parameters",
+        )
 
 
 def _plan(gateway: Gateway, options: RunOptions, program: Program) -> Plan | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -25,7 +26,6 @@ from ..runner.ending import Cancellation
 from ..runner.masking import Masker, MaskingSink
 from ..runner.provenance import git_state, jenkins_build
 from ..settings import PREFIX, RunOptions, Settings
-from ..sources.program import Program
 from ..store.baseline import Baseline, previous_results
 from .mirror import Mirror
 from .progress import Progress, size_text
@@ -41,6 +41,9 @@ LAST_SECONDS = 3.5
 
 CANCEL_TRY = 3.0
 """Seconds that the gateway has to take the request to cancel, before it is made again."""
+
+SETTLE_SECONDS = 3.0
+"""How long a failed run in a build may take to count as ended at the gateway."""
 
 MOST_REMARKS = 10
 
@@ -84,6 +87,7 @@ class RemoteRun:
         self._run: Run | None = None
         self._error: BaseException | None = None
         self._asked: dict[str, int] = {}
+        self._may_be_earlier = False
         self._started = time.monotonic()
 
     def run(self) -> int:
@@ -115,6 +119,7 @@ class RemoteRun:
             self._submit(self._prepare())
             self._follow()
             self._mirror.fetch_rest()
+            self._settle()
         except BaseException as error:  # noqa: BLE001 — handed to the thread that waits, whatever it is
             self._error = error
         finally:
@@ -169,6 +174,7 @@ class RemoteRun:
         if self._sending.is_set():
             raise Stopped
         key, may_be_earlier = idempotency_key(os.environ, request)
+        self._may_be_earlier = may_be_earlier
         attempt = 1
         while True:
             try:
@@ -200,6 +206,13 @@ class RemoteRun:
             _remark(f"run {run.id} was lost: {reason} It is tried again as run {following}.")
             self._mirror.restart(self._cancel)
             self._run = Run(id=following)
+
+    def _settle(self) -> None:
+        """Before a failure is told, let the gateway know the run's end: Jenkins' `retry` submits at once again."""
+        finished = self._mirror.finished
+        if self._may_be_earlier and self._run and finished and finished.get("exit_code") and not self._cancel.count:
+            with contextlib.suppress(GatewayError):
+                self._client.settled(self._run.id, SETTLE_SECONDS)
 
     # -- the thread that waits -------------------------------------------------------------------------
 
@@ -276,6 +289,7 @@ class RemoteRun:
         sink = MaskingSink.around(_Sink(self._mirror), self._masker)
         if self._mirror.is_empty:
             from ..runner.queued import queued_fields
+            from ..sources.program import Program
 
             digest = f"sha256:{hashlib.sha256(self._content).hexdigest()}"
             path = str(self._source) if self._source is not None else None

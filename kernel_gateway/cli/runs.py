@@ -16,6 +16,8 @@ from .gateways import CONTEXT, connect, gateway_option, table, with_errors
 if TYPE_CHECKING:
     from ..client import Run
 
+STATUSES = [status.value for status in Status]
+
 
 @click.group(context_settings=CONTEXT, epilog="Example: kernel-gateway runs list --status failed")
 def runs() -> None:
@@ -24,7 +26,12 @@ def runs() -> None:
 
 @runs.command("list", context_settings=CONTEXT, epilog="Example: kernel-gateway runs list --name train --limit 10")
 @click.option("--name", metavar="NAME", help="Only runs of this name.")
-@click.option("--status", type=click.Choice([status.value for status in Status]), metavar="STATUS", help="Only runs with this status.")
+@click.option(
+    "--status",
+    type=click.Choice(STATUSES),
+    metavar="STATUS",
+    help="Only runs with this status.",
+)
 @click.option("--build", metavar="BUILD", help="Only runs of this Jenkins build: its BUILD_TAG.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, metavar="N", help="At most so many; default 20.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with all that the gateway tells.")

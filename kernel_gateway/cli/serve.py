@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -15,12 +17,15 @@ from typing import Any
 
 import click
 
-from ..errors import GatewayError, UsageError
+from ..errors import GatewayError, UnreachableError, UsageError
 from ..settings import PREFIX, Settings
 
 READY_SECONDS = 30.0
 RESTART_PAUSE = 0.5
 STOP_SECONDS = 10.0
+
+LONGEST_SOCKET_PATH = 107
+"""Bytes that the path of a Unix socket may have on Linux."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -81,9 +86,10 @@ class _Child:
         if time.monotonic() - self.started < RESTART_PAUSE:
             return
         if self.process is not None:
-            click.echo(
-                f"kernel-gateway: the {self.name} ended ({self.process.returncode}) and is started again", err=True
-            )
+            with contextlib.suppress(OSError):  # a log on a full disk must not end the service
+                click.echo(
+                    f"kernel-gateway: the {self.name} ended ({self.process.returncode}) and is started again", err=True
+                )
         self.started = time.monotonic()
         self.process = subprocess.Popen(self.command, env=environ, pass_fds=pass_fds, start_new_session=True)
 
@@ -134,18 +140,36 @@ class Supervisor:
             signal.signal(number, stop)
 
     def _prepare(self) -> None:
+        from sqlalchemy.exc import DBAPIError
+
         from ..store.database import migrate, open_database
 
         try:
             self._data.make()
+            self._lock = (self._data.root / "run" / "lock").open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"Another service is at work in the data folder {self._data.root}. Stop it, or name another folder.",
+                field="data",
+            ) from None
         except OSError as error:
             raise UsageError(
                 f"The data folder {self._data.root} can't be used: {error.strerror}.", field="data"
             ) from error
         if bool(self._settings.tls_cert) != bool(self._settings.tls_key):
             raise UsageError("--tls-cert and --tls-key go together.", field="tls_cert")
+        if len(os.fsencode(self._data.wake_socket)) > LONGEST_SOCKET_PATH:
+            raise UsageError(
+                f"The path of the data folder {self._data.root} is too long for the sockets in it; "
+                f"{LONGEST_SOCKET_PATH - len('/run/dispatcher.sock')} bytes are the most.",
+                field="data",
+            )
         self._engine = open_database(self._settings.database or self._data.database)
-        migrate(self._engine)
+        try:
+            migrate(self._engine)
+        except DBAPIError as error:
+            raise UnreachableError(f"The database can't be used: {error.orig}") from error
 
     def _first_token(self) -> str | None:
         """A token if there is none yet and only this machine can reach us; else people make them themselves."""
@@ -217,7 +241,7 @@ class Supervisor:
                 connection = http.client.HTTPConnection(host, port, timeout=2)
             connection.request("GET", "/readyz")
             return connection.getresponse().status == 200
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
     def _stop(self, children: list[_Child]) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import secrets as random
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,9 @@ from .uploads import Blob, Tell, missing, upload
 from .workspace import Found, WorkspaceFile, find_files, hash_files, workspace_root
 
 API = "/api/v1"
+
+SETTLE_SECONDS = 60.0
+"""How long a gateway may take after a run's last event to write its results."""
 
 __all__ = [
     "Artifact",
@@ -202,10 +206,25 @@ class GatewayClient:
         )
 
     def wait(self, id: str) -> Run:
-        """Wait for a run's end."""
+        """Wait for a run's end, its results included."""
         for _ in self.lines(id):
             pass
-        return self.run(id)
+        return self.settled(id)
+
+    def settled(self, id: str, seconds: float = SETTLE_SECONDS) -> Run:
+        """A run whose last event has come, once the gateway has written its results and counts it as ended.
+
+        Waits so many seconds at most, and then gives the run as it is.
+        """
+        deadline = time.monotonic() + seconds
+        pause = 0.05
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            run = Run.from_dict(self._call("GET", _run_path(id), patience=left).json())
+            if run.is_finished or not left:
+                return run
+            time.sleep(pause)
+            pause = min(2 * pause, 1.0)
 
     # -- what a run wrote ----------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import ssl
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +24,9 @@ from ..errors import (
 
 NOT_NOW = frozenset({429, 502, 503, 504})
 """Answers after which the same request may well succeed."""
+
+OUR_PROBLEMS = "urn:kernel-gateway:problem:"
+"""What the ``type`` of a gateway's own problem documents begins with."""
 
 _ERRORS: dict[int, type[GatewayError]] = {
     404: NotFoundError,
@@ -84,12 +86,13 @@ def _document(content: bytes) -> dict[str, Any] | None:
 
 
 def _sentence(document: dict[str, Any] | None) -> str:
-    """A problem document's detail, with the field it concerns where the detail doesn't name it."""
+    """A problem document's detail; with the field that it concerns unless our own gateway wrote a whole sentence."""
     if document is None:
         return ""
     text = str(document.get("detail") or document.get("title") or "").strip()
     field = document.get("field")
-    if isinstance(field, str) and field and not re.search(rf"(?<!\w){re.escape(field)}(?!\w)", text):
+    is_sentence = str(document.get("type", "")).startswith(OUR_PROBLEMS)
+    if isinstance(field, str) and field and not is_sentence and field not in text:
         text = f"{field}: {text}"
     return text[:_LONGEST]
 

@@ -29,6 +29,7 @@ from .metrics import file_metrics
 from .outputs import BlobSink, Outputs
 from .plan import Plan, make_plan
 from .provenance import installed_packages
+from .queued import queued_fields
 from .widgets import MIME as WIDGETS_MIME
 
 METRICS_FILE = "metrics.json"
@@ -188,25 +189,7 @@ class Runner:
     # -- steps ---------------------------------------------------------------------------------------
 
     def _queued(self, program: Program, provenance: Mapping[str, Any]) -> None:
-        options = self._options
-        resources = {
-            "gpus": options.gpus,
-            "label": options.label,
-            "timeout": options.timeout,
-            "cell_timeout": options.cell_timeout,
-        }
-        self._sink.append(
-            EventType.RUN_QUEUED,
-            program=program.to_dict(),
-            resources=resources,
-            provenance={
-                "source_digest": program.digest,
-                "parameters": program.parameters,
-                "secrets": sorted(options.secrets),
-                **provenance,
-            },
-            run=provenance.get("run"),
-        )
+        self._sink.append(EventType.RUN_QUEUED, **queued_fields(program, self._options, provenance))
         self._sink.flush()
 
     def _run_cells(self, plan: Plan, verdict: _Verdict) -> None:

@@ -141,7 +141,8 @@ def read_cursor(cursor: str) -> tuple[datetime, str]:
         created = datetime.fromisoformat(time)
         if created.tzinfo is None or not id or not storable(id):
             raise ValueError
-    except ValueError:
+        created = created.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise UsageError(
             "The cursor is none that this gateway gave. Begin with the first page.", field="cursor"
         ) from None

@@ -95,6 +95,7 @@ class Dispatcher:
         self._stopping = False
         self._draining = False
         self._state_written = 0.0
+        self._state: dict[str, Any] = {}
         self._adopted = False
         self._wake = self._open_wake_socket(data.wake_socket)
         self._signalled, waker = os.pipe()
@@ -313,10 +314,12 @@ class Dispatcher:
             os.read(self._signalled, 64)
 
     def _write_state(self) -> None:
-        if time.monotonic() - self._state_written < STATE_SECONDS and not self._stopping:
-            return
-        self._state_written = time.monotonic()
         state = {"name": socket.gethostname(), "pid": os.getpid(), **self._agent.state()}
+        # What changed is told at once: a service that drains waits for what it reads there.
+        recent = time.monotonic() - self._state_written < STATE_SECONDS
+        if recent and state == self._state and not self._stopping:
+            return
+        self._state_written, self._state = time.monotonic(), state
         part = self._data.agent_state.with_suffix(".part")
         try:
             part.write_text(json.dumps(state))

@@ -256,6 +256,10 @@ DENO_SETUP = f"""\
 """
 """Notes errors that no cell catches, in timers and forgotten promises; deno's kernel would hang for ever."""
 
+DENO_FLUSH = 'await new Promise((done) => setTimeout(done, 2)); await Deno.jupyter.broadcast("comm_info_reply", {});'
+"""Every eighth output is sent after the message that the cell has ended: lets the kernel's sender come to its turn,
+and queues up behind it. Clients pass over the message that is sent."""
+
 
 # -- Kotlin ------------------------------------------------------------------------------------------
 

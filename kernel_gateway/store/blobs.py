@@ -23,7 +23,7 @@ class BlobStore:
         try:
             os.utime(path)  # used again, so retention leaves it alone for a while
             return digest
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
         temporary = None
         try:

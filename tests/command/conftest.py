@@ -44,7 +44,7 @@ class Finished:
     @property
     def events(self) -> list[dict[str, Any]]:
         """The event log."""
-        return [json.loads(line) for line in (self.folder / "events.jsonl").open(encoding="utf-8")]
+        return [json.loads(line) for line in (self.folder / "events.jsonl").read_text("utf-8").split("\n") if line]
 
     def of(self, type: str) -> list[dict[str, Any]]:
         """The log's events of one type."""

@@ -83,6 +83,7 @@ EVENT_FIELDS: dict[EventType, dict[str, str]] = {
         "agent": "name of the machine that runs it",
         "kernel": "kernelspec of the program's first kernel",
         "versions": "name → version of gateway, python, kernel language and implementation",
+        "language_info": "what the first kernel says of its language, as notebooks keep it",
     },
     EventType.RUN_FINISHED: {
         "status": "a final `Status`",

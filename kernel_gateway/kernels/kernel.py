@@ -55,7 +55,7 @@ class _OneSpec(KernelSpecManager):
     """Hands the manager the spec as resolved, not as it lies on disk."""
 
     def __init__(self, spec: KernelSpec) -> None:
-        super().__init__()
+        super().__init__(kernel_dirs=[])
         self._spec = spec
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:

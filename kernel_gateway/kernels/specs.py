@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
+from jupyter_core.paths import jupyter_path
 
 from ..errors import KernelspecError
 from . import python_start
@@ -70,7 +71,7 @@ class Kernelspecs:
     """The kernelspecs installed on this machine, looked up by name, display name or language."""
 
     def __init__(self, manager: KernelSpecManager | None = None) -> None:
-        self._manager = manager or KernelSpecManager()
+        self._manager = manager or KernelSpecManager(kernel_dirs=kernel_folders())
         self._all: dict[str, KernelSpec] | None = None
 
     def all(self) -> dict[str, KernelSpec]:
@@ -133,6 +134,12 @@ class Kernelspecs:
                 # python3 before any other Python, and the same for the shortest of other languages
                 return min(names, key=lambda known: (known != "python3", len(known), known))
         return None
+
+
+def kernel_folders() -> list[str]:
+    """Where Jupyter looks for kernelspecs: the manager's own default, which would import all of IPython to tell."""
+    ipython = os.environ.get("IPYTHONDIR") or os.path.join(os.path.expanduser("~"), ".ipython")
+    return [*jupyter_path("kernels"), os.path.join(ipython, "kernels")]
 
 
 def own_interpreter(spec: KernelSpec) -> KernelSpec:

@@ -200,6 +200,9 @@ class Notebook:
             metadata["kernelspec"] = spec = {"display_name": spec.get("name"), **spec}
             if language:
                 spec.setdefault("language", language)
+        told = (self._state.started or {}).get("language_info")
+        if told:
+            metadata["language_info"] = told
         info = metadata.get("language_info")
         if language and not (isinstance(info, dict) and info.get("name")):
             metadata["language_info"] = {"name": language}

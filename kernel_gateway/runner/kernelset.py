@@ -79,14 +79,16 @@ class KernelSet:
                     f"{reply.get('ename')}: {reply.get('evalue')}",
                 )
 
-    def kill(self, kernel: Kernel) -> None:
-        """End a kernel that does not listen any more, after what it still sent was taken in."""
+    def kill(self, kernel: Kernel, quiet: float = 0.05) -> None:
+        """End a kernel that does not listen any more, after what it still sent was taken in: until nothing
+        came for `quiet` seconds.
+        """
         for key, live in list(self._live.items()):
             if live is kernel:
                 del self._live[key]
                 self._set_up.discard(key)
         try:
-            self._driver.switchboard.drain(kernel)
+            self._driver.switchboard.drain(kernel, quiet)
         except KernelError:
             pass
         self._driver.switchboard.remove(kernel)
@@ -104,7 +106,8 @@ class KernelSet:
             except KernelError:
                 continue  # ended, as asked
         for kernel in list(self._live.values()):
-            self.kill(kernel)
+            # One that ended in good order had sent all before it ended.
+            self.kill(kernel, 0.01 if kernel.ended else 0.05)
 
     def _launch(self, spec: Kernelspec) -> Kernel:
         kernel = Kernel(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import stat
 import time
 import traceback
 from collections.abc import Mapping
@@ -34,6 +35,9 @@ from .widgets import MIME as WIDGETS_MIME
 
 METRICS_FILE = "metrics.json"
 """A file of metrics that the program itself writes in its working folder (DVC's convention)."""
+
+LARGEST_METRICS_FILE = 16 << 20
+"""Bytes of that file that are read at most."""
 
 CANCELLED_COPY_SECONDS = 5.0
 """How long artifacts may still be copied after a cancel."""
@@ -114,6 +118,7 @@ class Runner:
         )
         self._versions = {"gateway": __version__}
         self._packages: dict[str, str] = {}
+        self._language_info: dict[str, Any] = {}
         self._started = False
         self._begun = time.monotonic()
 
@@ -220,6 +225,7 @@ class Runner:
         if kernel.spec.python is not None:
             self._packages |= installed_packages(kernel.spec.python)
         if not self._started:
+            self._language_info = kernel.info.get("language_info") or {}
             self._announce(kernel.name)
         else:
             versions = ", ".join(f"{name} {version}" for name, version in kernel.versions.items())
@@ -227,7 +233,13 @@ class Runner:
 
     def _announce(self, kernel: str) -> None:
         self._started = True
-        self._sink.append(EventType.RUN_STARTED, agent=self._place.agent, kernel=kernel, versions=dict(self._versions))
+        self._sink.append(
+            EventType.RUN_STARTED,
+            agent=self._place.agent,
+            kernel=kernel,
+            versions=dict(self._versions),
+            language_info=self._language_info,
+        )
 
     def _after_cells(
         self, plan: Plan | None, verdict: _Verdict, before: object, baseline: Mapping[str, MetricLike] | None
@@ -240,7 +252,7 @@ class Runner:
         file = self._place.cwd / METRICS_FILE
         after = _stamp(file)
         if after is not None and after != before:
-            self._outputs.findings(file_metrics(file.read_bytes()))
+            self._read_metrics_file(file)
         deadline = time.monotonic() + CANCELLED_COPY_SECONDS if verdict.status == Status.CANCELLED else None
         remarks = artifacts.collect(
             self._sink,
@@ -254,6 +266,15 @@ class Runner:
             self._log("warning", remark)
         if plan is not None:
             self._judge(plan.gates, verdict, baseline)
+
+    def _read_metrics_file(self, file: Path) -> None:
+        size = file.stat().st_size
+        if size > LARGEST_METRICS_FILE:
+            self._log(
+                "warning", f"{METRICS_FILE} is not read: it has {size} bytes, and {LARGEST_METRICS_FILE} are the most."
+            )
+        else:
+            self._outputs.findings(file_metrics(file.read_bytes()))
 
     def _judge(self, gates: list[Gate], verdict: _Verdict, baseline: Mapping[str, MetricLike] | None) -> None:
         missed = []
@@ -292,9 +313,12 @@ class Runner:
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
-    """What tells whether a file was written anew: its time and size; None if there is none."""
+    """What tells whether a file was written anew: its time and size; None if there is none.
+
+    A link or a device is none: it could lead anywhere, and to no end.
+    """
     try:
-        stat = path.stat()
+        found = path.lstat()
     except OSError:
         return None
-    return stat.st_mtime_ns, stat.st_size
+    return (found.st_mtime_ns, found.st_size) if stat.S_ISREG(found.st_mode) else None

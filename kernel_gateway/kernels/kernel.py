@@ -24,7 +24,7 @@ from jupyter_client.manager import KernelManager
 from ..errors import KernelDiedError, KernelStartError
 from ..settings import Settings
 from .launch import GuardedProvisioner
-from .sandbox import Sandbox
+from .sandbox import Sandbox, make_short_folder
 from .snippets import FOLDER_VARIABLE
 from .specs import Kernelspec, lossless, with_argv
 
@@ -144,7 +144,9 @@ class Kernel:
     def _make_folder(self) -> Path:
         # A long TMPDIR would make the sockets' paths too long for ipc.
         base = str(self._sandbox.hidden) if self._sandbox is not None else tempfile.gettempdir()
-        return Path(tempfile.mkdtemp(prefix="kernel-", dir=base if len(base) <= _LONGEST_IPC_FOLDER - 20 else "/tmp"))
+        if len(base) > _LONGEST_IPC_FOLDER - 20:
+            base = str(make_short_folder()) if self._sandbox is not None else "/tmp"
+        return Path(tempfile.mkdtemp(prefix="kernel-", dir=base))
 
     def _ask(self) -> None:
         """Ask for the kernel's info. Asked again while starting, since early answers may miss the open sockets."""

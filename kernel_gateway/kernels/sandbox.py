@@ -7,15 +7,29 @@ folder; the rest of the machine is as the service's user sees it.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from stat import S_ISDIR
 
-from ..errors import UsageError
+from ..errors import KernelStartError, UsageError
 
 _TRY_SECONDS = 10
+
+SHORT_FOLDER = Path(f"/tmp/kernel-gateway-{os.getuid()}")
+"""Where connection folders lie if the data folder's path is too long for their sockets; empty in every sandbox."""
+
+
+def make_short_folder() -> Path:
+    """That folder, private to this user. Raises `KernelStartError` if somebody else made it."""
+    SHORT_FOLDER.mkdir(mode=0o700, exist_ok=True)
+    found = SHORT_FOLDER.lstat()
+    if not S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise KernelStartError(f"{SHORT_FOLDER} is not a private folder of this user. Remove it.")
+    return SHORT_FOLDER
 
 
 @dataclass(frozen=True)
@@ -31,10 +45,11 @@ class Sandbox:
     def wrap(self, argv: list[str], folder: Path, cwd: Path) -> list[str]:
         """A kernel's command in the sandbox. `folder`, its connection folder, and `cwd` stay visible."""
         binds = [part for path in (*self.visible, folder, cwd) for part in ("--bind", str(path), str(path))]
+        hidden = [part for path in (self.hidden, SHORT_FOLDER) if path.exists() for part in ("--tmpfs", str(path))]
         isolation = ["--unshare-pid", *([] if self.network else ["--unshare-net"])]
         return [
             *("bwrap", "--die-with-parent", *isolation, "--dev-bind", "/", "/", "--proc", "/proc"),
-            *("--tmpfs", str(self.hidden), *binds, "--chdir", str(cwd), "--", *argv),
+            *(*hidden, *binds, "--chdir", str(cwd), "--", *argv),
         ]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import mimetypes
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -17,21 +19,50 @@ _COPY_BYTES = 1 << 20
 def find_files(folder: Path, globs: Sequence[str], exclude: Path | None = None) -> Iterator[tuple[Path, str]]:
     """Files below `folder` that match a glob, with their paths relative to it, each once, sorted.
 
-    A folder that matches stands for everything in it. Links that lead out of the folder are left out,
-    and so is `exclude`, where results go.
+    A folder that matches stands for everything in it. Links to folders are not followed and links to files that
+    lie outside are left out, since a program could make them lead anywhere; so is `exclude`, where results go.
     """
     root = folder.resolve()
+    patterns = [PurePosixPath(glob).parts or ("*",) for glob in globs]
     found: dict[str, Path] = {}
-    for glob in globs:
-        for match in root.glob(glob.removeprefix("./").rstrip("/") or "*"):
-            files = [match] if match.is_file() else (path for path in match.rglob("*") if path.is_file())
-            for path in files:
-                inside = path.resolve()
-                if not inside.is_relative_to(root) or (exclude is not None and path.is_relative_to(exclude)):
-                    continue
+    for base, folders, files in os.walk(root):
+        here = Path(base).relative_to(root).parts
+        folders[:] = [
+            name
+            for name in folders
+            if any(_may_hold((*here, name), pattern) for pattern in patterns) and Path(base, name) != exclude
+        ]
+        for name in files:
+            path = Path(base, name)
+            if any(_fits((*here, name), pattern) for pattern in patterns) and _is_inside(path, root):
                 found[path.relative_to(root).as_posix()] = path
-    for name in sorted(found):
-        yield found[name], name
+    for relative in sorted(found):
+        yield found[relative], relative
+
+
+def _fits(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether a path, in parts, matches a glob, or lies in a folder that does. ``**`` is any number of folders."""
+    if not pattern:
+        return True
+    if not path:
+        return False
+    if pattern[0] == "**":
+        return _fits(path, pattern[1:]) or _fits(path[1:], pattern)
+    return fnmatch.fnmatchcase(path[0], pattern[0]) and _fits(path[1:], pattern[1:])
+
+
+def _may_hold(folder: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether something below a folder may match, so that it is worth a look."""
+    if not pattern or not folder or pattern[0] == "**":
+        return True
+    return fnmatch.fnmatchcase(folder[0], pattern[0]) and _may_hold(folder[1:], pattern[1:])
+
+
+def _is_inside(path: Path, root: Path) -> bool:
+    try:
+        return path.is_file() and path.resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # a loop of links
+        return False
 
 
 def collect(

@@ -50,6 +50,7 @@ class Outputs:
         self._blobs = blobs
         self._masker = masker
         self._left = limit
+        self._over = False
         self._metrics = MetricReader()
         self.summaries: dict[str, MetricSummary] = {}
         self.widgets = WidgetStates()
@@ -69,22 +70,24 @@ class Outputs:
             self.widgets.take(message.type, content)
 
     def _count(self, size: int) -> None:
-        """Hold a run to its limit of output. What comes after the limit was told is still written, while it ends."""
+        """Hold a run to its limit of output. What comes after that, while the run ends, is dropped."""
         if self._left is None:
             return
         self._left -= size
         if self._left < 0:
-            self._left = None
+            self._over = True
             raise Ending(Status.FAILED, "The run put out more than this gateway allows (setting max_output_mb).")
 
     def stream(self, cell: int | None, name: str, text: str) -> None:
         """Write text of stdout or stderr, in pieces of at most `STREAM_CHUNK`. Raises `Ending` over the limit."""
+        if self._over:
+            return
         name = name if name == "stderr" else "stdout"
         for start in range(0, len(text), STREAM_CHUNK):
-            fields = {"cell": cell, "name": name, "text": text[start : start + STREAM_CHUNK]}
+            fields: dict[str, Any] = {"cell": cell, "name": name, "text": text[start : start + STREAM_CHUNK]}
             self._sink.append(EventType.STREAM, **fields)
             self._read_metrics({"type": EventType.STREAM, **fields})
-        self._count(len(text))
+            self._count(len(fields["text"]))
 
     def finished(self, cell: int) -> None:
         """The end of a cell also ends its last line, which may hold a metric."""
@@ -120,6 +123,8 @@ class Outputs:
         self._display(EventType.DISPLAY, {"data": data}, cell)
 
     def _display(self, type: EventType, content: Mapping[str, Any], cell: int | None) -> None:
+        if self._over:
+            return
         data = dict(content.get("data") or {})
         transient = content.get("transient") or {}
         whole: Event = {"cell": cell, "data": data, "metadata": content.get("metadata") or {}}

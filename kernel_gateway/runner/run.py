@@ -36,8 +36,8 @@ from .widgets import MIME as WIDGETS_MIME
 METRICS_FILE = "metrics.json"
 """A file of metrics that the program itself writes in its working folder (DVC's convention)."""
 
-LARGEST_METRICS_FILE = 16 << 20
-"""Bytes of that file that are read at most."""
+METRICS_FILE_LIMIT = 16 << 20
+"""Bytes of that file; one that is larger is no list of metrics."""
 
 CANCELLED_COPY_SECONDS = 5.0
 """How long artifacts may still be copied after a cancel."""
@@ -105,6 +105,7 @@ class Runner:
     ) -> None:
         self._options = options
         self._place = workplace
+        self._root = workplace.cwd.resolve()  # a program may put a link in its place
         masker = Masker(options.secrets)
         self._sink = sink = MaskingSink.around(sink, masker)
         self._cancel = cancel
@@ -146,7 +147,7 @@ class Runner:
         """
         verdict = _Verdict()
         plan: Plan | None = None
-        before = _stamp(self._place.cwd / METRICS_FILE)
+        before = _stamp(self._root / METRICS_FILE)
         try:
             self._driver.set_deadline(self._options.timeout)
             try:
@@ -172,6 +173,9 @@ class Runner:
             self._after_cells(plan, verdict, before, baseline)
         except StorageError as error:
             verdict.worsen(error)
+        except Exception as error:  # noqa: BLE001 — see above
+            verdict.status, verdict.reason = Status.FAILED, f"Internal error: {type(error).__name__}: {error}"
+            self._log("error", "".join(traceback.format_exception(error)))
         return self._finished(verdict)
 
     def _killed_with_us(self, error: GatewayError) -> bool:
@@ -249,14 +253,26 @@ class Runner:
         widgets = self._outputs.widgets.document()
         if widgets is not None:
             self._outputs.display({WIDGETS_MIME: widgets}, None)
-        file = self._place.cwd / METRICS_FILE
+        if self._root.resolve() != self._root:
+            self._log("warning", "The program put another folder in place of its own; no files were taken from it.")
+        else:
+            self._take_files(verdict, before)
+        if plan is not None:
+            self._judge(plan.gates, verdict, baseline)
+
+    def _take_files(self, verdict: _Verdict, before: object) -> None:
+        """Metrics and artifacts that the program left in its working folder."""
+        file = self._root / METRICS_FILE
         after = _stamp(file)
         if after is not None and after != before:
-            self._read_metrics_file(file)
+            if after[1] <= METRICS_FILE_LIMIT and file.resolve().is_relative_to(self._root):
+                self._outputs.findings(file_metrics(file.read_bytes()))
+            else:
+                self._log("warning", f"{METRICS_FILE} was not read: it is too large or lies outside of the folder.")
         deadline = time.monotonic() + CANCELLED_COPY_SECONDS if verdict.status == Status.CANCELLED else None
         remarks = artifacts.collect(
             self._sink,
-            self._place.cwd,
+            self._root,
             self._options.artifacts,
             self._place.artifacts,
             exclude=self._place.results,
@@ -264,17 +280,6 @@ class Runner:
         )
         for remark in remarks:
             self._log("warning", remark)
-        if plan is not None:
-            self._judge(plan.gates, verdict, baseline)
-
-    def _read_metrics_file(self, file: Path) -> None:
-        size = file.stat().st_size
-        if size > LARGEST_METRICS_FILE:
-            self._log(
-                "warning", f"{METRICS_FILE} is not read: it has {size} bytes, and {LARGEST_METRICS_FILE} are the most."
-            )
-        else:
-            self._outputs.findings(file_metrics(file.read_bytes()))
 
     def _judge(self, gates: list[Gate], verdict: _Verdict, baseline: Mapping[str, MetricLike] | None) -> None:
         missed = []

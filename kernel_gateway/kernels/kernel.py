@@ -277,6 +277,10 @@ class Kernel:
         self.raw_tail = (self.raw_tail + chunk)[-OUTPUT_KEPT:]
         return chunk or None
 
+    def note_output(self, text: str) -> None:
+        """Keep text for `raw_text` that the kernel sent by the protocol before anything ran."""
+        self.raw_tail = (self.raw_tail + text.encode(errors="replace"))[-OUTPUT_KEPT:]
+
     def check(self, *, busy: bool) -> None:
         """Look after the kernel; the switchboard calls it at least once a second.
 

@@ -91,13 +91,21 @@ class Switchboard:
                 kernel.check(busy=kernel is busy)
         return bool(ready)
 
-    def _read(self, source: object, kernel: Kernel, name: str) -> None:
+    def _read(self, source: object, kernel: Kernel, name: str) -> bool:
+        """Hand on a piece of what stands in a pipe; whether there was one."""
         assert isinstance(source, int)
         data = kernel.read_pipe(source)
         if data is None:
             self._forget(source)
         elif data:
             self._listener.on_raw_output(kernel, name, data)
+        return bool(data)
+
+    def read_pipes(self, kernel: Kernel) -> None:
+        """Hand on what a kernel's process has written outside the protocol so far. Does not raise."""
+        for source, (owner, name) in list(self._sources.items()):
+            while owner is kernel and name in ("stdout", "stderr") and self._read(source, kernel, name):
+                pass
 
     def drain(self, kernel: Kernel, quiet: float = 0.05, limit: float = 10.0) -> None:
         """Hand on what a dying kernel still sent, until nothing came for `quiet` seconds. Does not raise."""

@@ -8,12 +8,13 @@ from typing import Any
 
 from ..errors import GatewayError, KernelDiedError, KernelError
 from ..events import CellStatus, EventSink, EventType, Status
-from ..kernels.failures import Failure
+from ..kernels.failures import Failure, exit_failure
 from ..kernels.kernel import Kernel
+from ..kernels.snippets import NO_INPUT
 from ..kernels.specs import Kernelspec
 from ..settings import RunOptions
 from ..sources.program import Cell
-from .driver import INPUT_REFUSED, Driver, Request
+from .driver import Driver, Request
 from .ending import Ending
 from .kernelset import KernelSet
 from .outputs import Outputs
@@ -88,7 +89,9 @@ class CellRunner:
         try:
             self._driver.finish(request, self._options.cell_timeout, self._over(cell))
             if kernel.quirks.flush:
-                self._driver.finish(self._driver.send(kernel, kernel.quirks.flush))
+                flush = self._driver.send(kernel, kernel.quirks.flush)
+                flush.cell = index  # what is late may name this request as its own
+                self._driver.finish(flush)
             failure = self._failure(request, index)
         except (Ending, GatewayError) as end:
             if isinstance(end, KernelError) or not self._driver.abort(request):
@@ -112,24 +115,26 @@ class CellRunner:
         reply = request.reply or {}
         hidden = request.detector.failure(request.kernel.folder)
         if request.input_asked:
-            hidden = Failure(ename="InputRefused", evalue=INPUT_REFUSED)
+            hidden = Failure(ename="InputRefused", evalue=NO_INPUT)
         if hidden is not None:
             if not hidden.ends_program:
                 self._write_error(index, hidden.ename, hidden.evalue)
             return hidden
+        if request.detector.decided:
+            return None
         if reply.get("status") == "ok":
             return self._asked_exit(reply, index)
-        content = request.error or reply
+        content = request.error or request.detector.error(reply) or reply
         ename, evalue = str(content.get("ename") or ""), str(content.get("evalue") or "")
         if ename == "SystemExit" and evalue in ("", "0", "None"):
             return Failure(ename="", evalue="", ends_program=True)
         if not ename and not evalue:
             ename, evalue = "Aborted", f"the kernel answered {reply.get('status')!r}"
         if request.error is None:
-            self._write_error(index, ename, evalue, reply.get("traceback"))
+            self._write_error(index, ename, evalue, content.get("traceback"))
         if ename == "StdinNotImplementedError":
-            self._sink.append(EventType.LOG, level="error", message=INPUT_REFUSED)
-            return Failure(ename=ename, evalue=INPUT_REFUSED)
+            self._sink.append(EventType.LOG, level="error", message=NO_INPUT)
+            return Failure(ename=ename, evalue=NO_INPUT)
         return Failure(ename=ename, evalue=evalue)
 
     def _own_exit(self, kernel: Kernel, end: Exception, index: int) -> Failure | None:
@@ -137,10 +142,10 @@ class CellRunner:
         code = end.returncode if isinstance(end, KernelDiedError) and kernel.quirks.exits else None
         if code is None or code < 0:
             return None
-        if code == 0:
-            return Failure(ename="", evalue="", ends_program=True)
-        self._write_error(index, "SystemExit", str(code))
-        return Failure(ename="SystemExit", evalue=str(code))
+        failure = exit_failure(code)
+        if not failure.ends_program:
+            self._write_error(index, failure.ename, failure.evalue)
+        return failure
 
     def _asked_exit(self, reply: dict[str, Any], index: int) -> Failure | None:
         """``exit()`` and its like reply ok with a payload; ipython puts the argument where a flag should be."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from ..errors import KernelDiedError, KernelError
 from ..events import EventSink, Status
 from ..kernels.failures import Detector
 from ..kernels.kernel import Kernel, Message
+from ..kernels.snippets import NO_INPUT
 from ..kernels.switchboard import Switchboard
 from ..settings import Settings
 from .ending import Cancellation, Ending
@@ -23,11 +25,6 @@ TICK = 0.5
 
 IDLE_PATIENCE = 5.0
 """Seconds between a kernel's reply and its idle message, after which a cell counts as done without the latter."""
-
-INPUT_REFUSED = (
-    "The cell asked for input, but nobody can answer in a CI run. Pass the value as a parameter (-p NAME VALUE) "
-    "or as a secret (--secret NAME)."
-)
 
 
 @dataclass
@@ -74,6 +71,8 @@ class Driver:
         self._requests: dict[str, Request] = {}
         self._current: Request | None = None
         self._last_cell: int | None = None
+        self._latest: dict[Kernel, Request] = {}
+        self._decoders: dict[tuple[Kernel, str], codecs.IncrementalDecoder] = {}
 
     def set_deadline(self, timeout: float | None) -> None:
         """Limit the run to `timeout` seconds from now."""
@@ -87,7 +86,7 @@ class Driver:
         request = Request(kernel, kernel.execute(code, silent=cell is None), cell, time.monotonic())
         if cell is not None:
             request.detector = kernel.quirks.detector()
-            self._current, self._last_cell = request, cell
+            self._current, self._last_cell, self._latest[kernel] = request, cell, request
         self._requests[request.id] = request
         return request
 
@@ -98,6 +97,8 @@ class Driver:
         """
         deadline = None if limit is None else request.sent + limit
         self.wait(lambda: request.done, request, deadline, over)
+        # What child processes wrote before the reply may be read after it.
+        self.switchboard.read_pipes(request.kernel)
 
     def wait(
         self,
@@ -131,7 +132,7 @@ class Driver:
         if request is None or request.reply is not None:
             return
         if request.input_asked and now - request.input_asked > self._settings.interrupt_grace:
-            raise Ending(Status.FAILED, INPUT_REFUSED)
+            raise Ending(Status.FAILED, NO_INPUT)
         if not request.taken_up and now - request.sent > patience:
             failing = "begin with what it was sent"
         elif request.idle and now - request.idled > patience:
@@ -147,12 +148,16 @@ class Driver:
 
         A second cancel cuts the grace short. Outputs that the interrupt brings forth are written.
         """
-        request.kernel.interrupt()
-        deadline = time.monotonic() + self._settings.interrupt_grace
+        now = time.monotonic()
+        deadline, again = now + self._settings.interrupt_grace, now
         asked = self._cancel.count
         try:
-            while not request.done and time.monotonic() < deadline and self._cancel.count <= max(asked, 1):
+            while not request.done and now < deadline and self._cancel.count <= max(asked, 1):
+                if now >= again:
+                    request.kernel.interrupt()  # once more each second: some kernels lose one between two calls
+                    again = now + 1.0
                 self.switchboard.step(0.1, request.kernel)
+                now = time.monotonic()
         except KernelError:
             return False
         finally:
@@ -165,13 +170,13 @@ class Driver:
         """Write outputs, and note what tells that a request is done."""
         request = self._requests.get(message.parent)
         if message.channel == "iopub":
-            self._on_output(request, message)
+            self._on_output(kernel, request, message)
         elif message.channel == "shell" and request is not None and message.type == "execute_reply":
             request.reply, request.replied = message.content, time.monotonic()
         elif message.channel == "stdin" and message.type == "input_request":
             self._refuse_input(kernel, request or self._current)
 
-    def _on_output(self, request: Request | None, message: Message) -> None:
+    def _on_output(self, kernel: Kernel, request: Request | None, message: Message) -> None:
         if message.type == "status":
             if request is not None:
                 request.taken_up = True
@@ -181,6 +186,9 @@ class Driver:
         if request is None:
             # Output of a thread or a callback, which names no request, or a stranger's: the current cell's.
             cell = self._last_cell
+            if cell is None and message.type == "stream":
+                kernel.note_output(str(message.content.get("text", "")))  # remarks at its start; shown if it dies
+                return
         elif request.cell is None:
             return
         else:
@@ -188,7 +196,10 @@ class Driver:
             if message.type == "stream":
                 request.detector.feed(message.content.get("name", ""), message.content.get("text", ""))
             elif message.type == "error":
-                request.error = message.content
+                request.error = request.detector.error(message.content)
+                if request.error is None:
+                    return
+                message = message._replace(content=request.error)
         self._outputs.message(message, cell)
 
     def _refuse_input(self, kernel: Kernel, request: Request | None) -> None:
@@ -199,10 +210,13 @@ class Driver:
         kernel.interrupt()
 
     def on_raw_output(self, kernel: Kernel, name: str, data: bytes) -> None:
-        """Write what the process printed itself while it ran a cell, for kernels where that is the cell's output."""
-        current = self._current
-        if kernel.quirks.raw_output and current is not None and current.kernel is kernel and current.reply is None:
-            self._outputs.stream(current.cell, name, data.decode(errors="replace"))
+        """Write what the process printed itself, for kernels where that is the output of the latest cell."""
+        request = self._latest.get(kernel)
+        if request is None or name not in kernel.quirks.raw_output:
+            return
+        decoder = self._decoders.setdefault((kernel, name), codecs.getincrementaldecoder("utf-8")("replace"))
+        if text := request.detector.raw(name, decoder.decode(data)):
+            self._outputs.stream(request.cell, name, text)
 
     def close(self) -> None:
         """Give back the sockets' context. Kernels are closed by then."""

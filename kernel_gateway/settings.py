@@ -84,7 +84,7 @@ class Settings:
     data: str = _setting("", "Data folder of the service; default: the user's data folder.")
     database: str = _setting("", "Database URL, e.g. `postgresql+psycopg://…`; default: SQLite in the data folder.")
     slots: int = _setting(2, "Runs at once on this machine.")
-    gpus: str = _setting("auto", "Comma-separated GPUs of this machine; `auto`: what NVML finds; empty: none.")
+    gpus: str = _setting("auto", "Comma-separated GPUs of this machine; `auto`: what NVML finds; `none`.")
     web_workers: int = _setting(1, "Web worker processes.")
     web_threads: int = _setting(64, "Threads of a web worker; each followed run takes one while it is followed.")
     max_body_mb: int = _setting(256, "Largest request body without blobs, in MiB.")

@@ -89,14 +89,22 @@ def test_every_command_and_each_of_its_options_is_described() -> None:
     assert not missing, f"describe these in docs/command-line.md: {missing}"
 
 
-def test_every_option_of_run_has_a_row_with_its_metavar() -> None:
-    described = rows(section(page("command-line.md"), "## `kernel-gateway run SOURCE`"))
-    run = cli.get_command(click.Context(cli), "run")
-    assert run is not None
+@pytest.mark.parametrize(
+    ("name", "heading", "some"),
+    [
+        ("run", "## `kernel-gateway run SOURCE`", {"-c CODE", "--require EXPR", "--allow-errors", "--gateway URL"}),
+        ("serve", "## `kernel-gateway serve`", {"--host ADDRESS", "--slots N", "--config FILE", "--tls-key FILE"}),
+    ],
+)
+def test_every_option_has_a_row_with_its_metavar(name: str, heading: str, some: set[str]) -> None:
+    described = rows(section(page("command-line.md"), heading))
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
 
-    expected = {f"{word} {o.metavar}" if o.metavar else word for o in run.params for word in o.opts if word[0] == "-"}
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    expected = {f"{word} {option.metavar}" if option.metavar else word for option in options for word in option.opts}
 
-    assert {"-c CODE", "--require EXPR", "--allow-errors"} <= expected
+    assert some <= expected
     assert not expected - described.keys()
     unknown = {word for word in described if re.match("--?[a-z]", word)} - expected - {"-h", "--help"}
     assert not unknown, f"there is no such option: {sorted(unknown)}"

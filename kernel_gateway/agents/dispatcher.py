@@ -30,7 +30,7 @@ from ..kernels.guard import die_with_parent, signal_all
 from ..settings import Settings
 from ..store.blobs import BlobStore
 from ..store.database import open_database
-from ..store.eventlog import read_events
+from ..store.eventlog import last_event, read_events
 from ..store.folder import RunFolder
 from ..store.records import RetentionPolicy
 from ..store.retention import collect_garbage
@@ -250,11 +250,9 @@ class Dispatcher:
             self._end_without_runner(record, Status.LOST, describe_loss(code))
 
     def _last_event(self, record: RunRecord) -> dict[str, Any] | None:
-        last = None
-        with contextlib.suppress(OSError):
-            for event in read_events(self._data.run(record.id) / "events.jsonl"):
-                last = event
-        return last
+        with contextlib.suppress(OSError, ValueError):
+            return last_event(self._data.run(record.id) / "events.jsonl")
+        return None
 
     def _end_without_runner(self, record: RunRecord, status: Status, reason: str) -> None:
         """Enter how a run ended, by its log; a log without an end gets `status` and `reason`, and results."""

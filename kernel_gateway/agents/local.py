@@ -77,6 +77,8 @@ class LocalAgent:
     def _gpus(self, setting: str) -> list[str]:
         if setting == "auto":
             return visible_gpus(os.environ)
+        if setting == "none":
+            return []
         return [gpu.strip() for gpu in setting.split(",") if gpu.strip()]
 
     # -- capacity ------------------------------------------------------------------------------------

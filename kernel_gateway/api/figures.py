@@ -45,7 +45,7 @@ SIZE_SECONDS = 60.0
 _HISTOGRAMS = {
     "queue_wait_seconds": "Seconds from submission to the start of the runner.",
     "kernel_start_seconds": "Seconds from the start of the runner to its kernel's first answer, environment included.",
-    "run_seconds": "Seconds from submission to the end.",
+    "run_seconds": "Seconds that a run took, without waiting in the queue.",
 }
 
 

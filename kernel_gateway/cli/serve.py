@@ -18,9 +18,10 @@ from typing import Any
 import click
 
 from ..errors import GatewayError, UnreachableError, UsageError
+from ..kernels import sandbox
 from ..settings import PREFIX, Settings
 
-READY_SECONDS = 30.0
+READY_SECONDS = 60.0
 RESTART_PAUSE = 0.5
 STOP_SECONDS = 10.0
 
@@ -30,11 +31,13 @@ LONGEST_SOCKET_PATH = 107
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--host", metavar="ADDRESS", help="Address to listen on; default 127.0.0.1. Any other takes a token.")
-@click.option("--port", type=int, metavar="N", help="Port to listen on; default 8888, 0 for a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), metavar="N", help="Port to listen on; default 8888, 0 for a free one."
+)
 @click.option("--data", metavar="DIR", help="Data folder; default: below the user's data folder.")
 @click.option("--database", metavar="URL", help="Database, e.g. postgresql+psycopg://…; default: SQLite in DIR.")
 @click.option("--slots", type=click.IntRange(min=1), metavar="N", help="Runs at once on this machine; default 2.")
-@click.option("--gpus", metavar="LIST", help="GPUs of this machine, e.g. 0,1; default: what NVML finds.")
+@click.option("--gpus", metavar="LIST", help="GPUs of this machine, e.g. 0,1, or none; default: what NVML finds.")
 @click.option("--config", metavar="FILE", help="TOML file of settings; options and environment count more.")
 @click.option("--drain-timeout", type=float, metavar="S", help="Seconds to wait for runs when stopped; default 0.")
 @click.option("--tls-cert", metavar="FILE", help="TLS certificate; with --tls-key the service speaks HTTPS.")
@@ -67,6 +70,8 @@ def _settings(config: str | None, options: dict[str, Any]) -> Settings:
         environ |= {PREFIX + name.upper(): str(value) for name, value in file.items()}
     environ |= dict(os.environ)
     settings = Settings.from_environ(environ)
+    if options.get("gpus") == "":
+        options["gpus"] = "none"  # as a shell hands over an empty list
     return replace(settings, **{name: value for name, value in options.items() if value is not None})
 
 
@@ -159,6 +164,9 @@ class Supervisor:
             ) from error
         if bool(self._settings.tls_cert) != bool(self._settings.tls_key):
             raise UsageError("--tls-cert and --tls-key go together.", field="tls_cert")
+        if self._settings.tls_cert:
+            self._check_tls()
+        sandbox.wanted(self._settings.sandbox)
         if len(os.fsencode(self._data.wake_socket)) > LONGEST_SOCKET_PATH:
             raise UsageError(
                 f"The path of the data folder {self._data.root} is too long for the sockets in it; "
@@ -170,6 +178,15 @@ class Supervisor:
             migrate(self._engine)
         except DBAPIError as error:
             raise UnreachableError(f"The database can't be used: {error.orig}") from error
+
+    def _check_tls(self) -> None:
+        import ssl
+
+        try:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self._settings.tls_cert, self._settings.tls_key)
+        except OSError as error:  # ssl's own errors are among these
+            raise UsageError(f"The TLS certificate or its key can't be used: {error}.", field="tls_cert") from error
 
     def _first_token(self) -> str | None:
         """A token if there is none yet and only this machine can reach us; else people make them themselves."""
@@ -194,10 +211,10 @@ class Supervisor:
         try:
             listener.bind((self._settings.host, self._settings.port))
             listener.listen(512)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             listener.close()
             raise UsageError(
-                f"{self._settings.host}:{self._settings.port} can't be listened on: {error.strerror}.", field="port"
+                f"{self._settings.host}:{self._settings.port} can't be listened on: {error}.", field="port"
             ) from error
         return listener
 
@@ -223,7 +240,11 @@ class Supervisor:
         host, port = listener.getsockname()[:2]
         url = f"{'https' if self._settings.tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
         deadline = time.monotonic() + READY_SECONDS
-        while not self._answers(host, port) and not self._stopping and time.monotonic() < deadline:
+        while not self._answers(host, port):
+            if self._stopping:
+                return
+            if time.monotonic() > deadline:
+                raise UnreachableError(f"The service was not ready after {READY_SECONDS:g} s; its log above says why.")
             time.sleep(0.05)
         print(f"kernel-gateway is ready at {url}{f' (token {token})' if token else ''}", flush=True)
 

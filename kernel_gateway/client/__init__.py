@@ -6,7 +6,7 @@ with GatewayClient("http://gateway.example:8888", token=os.environ["KERNEL_GATEW
     run = gateway.submit(Path("train.ipynb"), parameters={"epochs": 20}, require=["accuracy >= 0.92"])
     for event in gateway.events(run.id):
         ...
-    assert gateway.run(run.id).succeeded
+    assert gateway.wait(run.id).succeeded
 """
 
 from __future__ import annotations

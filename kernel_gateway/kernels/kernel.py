@@ -18,15 +18,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import zmq
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import KernelManager
 
 from ..errors import KernelDiedError, KernelStartError
 from ..settings import Settings
-from .launch import GuardedProvisioner
+from .launch import GuardedProvisioner, signal_name
 from .sandbox import Sandbox, make_short_folder
 from .snippets import FOLDER_VARIABLE
-from .specs import Kernelspec, lossless, with_argv
+from .specs import Kernelspec, OneSpec, lossless, with_argv
 
 OUTPUT_KEPT = 16 * 1024
 """Bytes kept of what the kernel's process wrote outside the protocol, to show when it dies."""
@@ -49,17 +48,6 @@ class Message(NamedTuple):
     parent: str
     content: dict[str, Any]
     metadata: dict[str, Any]
-
-
-class _OneSpec(KernelSpecManager):
-    """Hands the manager the spec as resolved, not as it lies on disk."""
-
-    def __init__(self, spec: KernelSpec) -> None:
-        super().__init__(kernel_dirs=[])
-        self._spec = spec
-
-    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        return self._spec
 
 
 class Kernel:
@@ -115,7 +103,7 @@ class Kernel:
         spec = with_argv(self.spec.spec, lossless(self.spec.spec.argv))
         remote = "kernel_provisioner" in spec.metadata
         manager = KernelManager(
-            kernel_name=self.name, kernel_spec_manager=_OneSpec(spec), context=self._context, shutdown_wait_time=2.0
+            kernel_name=self.name, kernel_spec_manager=OneSpec(spec), context=self._context, shutdown_wait_time=2.0
         )
         environ = {**self._environ, **self.quirks.environment}
         if not remote:
@@ -125,6 +113,11 @@ class Kernel:
             if self.quirks.transport == "ipc" and len(str(self.folder)) <= _LONGEST_IPC_FOLDER:
                 manager.transport = "ipc"
                 manager.ip = str(self.folder / "ipc")
+            elif self._sandbox is not None and not self._sandbox.network:
+                raise KernelStartError(
+                    f"Kernel {self.name!r} talks over the loopback network, which this gateway's sandbox takes away "
+                    "(setting sandbox_network)."
+                )
             self._local = GuardedProvisioner(kernel_id=self.folder.name, kernel_spec=spec, parent=manager)
             self._local.folder = str(self.folder)
             self._local.sandbox = self._sandbox
@@ -378,8 +371,12 @@ class Kernel:
         for socket in self.sockets.values():
             socket.close(linger=0)
         self.sockets.clear()
-        if manager is None:
-            return
+        if manager is not None:
+            self._end_process(manager)
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end_process(self, manager: KernelManager) -> None:
         if self._local is None:
             manager.shutdown_kernel(now=True)
         else:
@@ -388,13 +385,3 @@ class Kernel:
                 self._local.process.wait()
                 self._local.process = None
             manager.cleanup_resources()
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def signal_name(number: int) -> str:
-    """``SIGKILL`` for 9, and so on."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

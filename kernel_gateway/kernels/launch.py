@@ -140,3 +140,11 @@ class GuardedProvisioner(LocalProvisioner):
         if self._control >= 0:
             os.close(self._control)
             self._control = -1
+
+
+def signal_name(number: int) -> str:
+    """``SIGKILL`` for 9, and so on."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

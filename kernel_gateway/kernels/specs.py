@@ -194,3 +194,14 @@ def lossless(argv: list[str]) -> list[str]:
 def is_python(command: str) -> bool:
     """Whether a command is a Python interpreter, by its name."""
     return os.path.basename(command).startswith("python")
+
+
+class OneSpec(KernelSpecManager):
+    """Hands the manager the spec as resolved, not as it lies on disk."""
+
+    def __init__(self, spec: KernelSpec) -> None:
+        super().__init__(kernel_dirs=[])
+        self._spec = spec
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        return self._spec

@@ -17,6 +17,8 @@ from ..events import Event, EventType, now
 BUFFER = 1 << 20
 """Bytes held back before they are written even though no `flush` was asked for."""
 
+TAIL_STEP = 1 << 18
+
 CLOSING_TYPES = frozenset(
     {EventType.CELL_FINISHED, EventType.ARTIFACT, EventType.GATE, EventType.LOG, EventType.RUN_FINISHED}
 )
@@ -151,6 +153,21 @@ def _tidy(value: Any) -> Any:
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         return float(value)
     return value
+
+
+def last_event(path: Path) -> Event | None:
+    """The last whole event of a log, without reading the rest; None if there is none. Raises OSError."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        start = end
+        tail = b""
+        # A line may be longer than one step; what follows the last line end is a half line.
+        while start > 0 and tail.count(b"\n") < 2:
+            start = max(0, start - TAIL_STEP)
+            file.seek(start)
+            tail = file.read(end - start)
+    lines = tail[: tail.rfind(b"\n") + 1].splitlines()
+    return orjson.loads(lines[-1]) if lines else None
 
 
 def read_events(path: Path, after: int = 0) -> Iterator[Event]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from kernel_gateway.kernels.sandbox import works
 from tests.service.conftest import Serve, Service
 
 pytestmark = pytest.mark.slow
@@ -84,8 +89,6 @@ def test_secrets_reach_the_kernel_and_no_file(service: Service) -> None:
 
 
 def test_kernels_do_not_see_the_data_folder_where_the_sandbox_works(service: Service) -> None:
-    from kernel_gateway.kernels.sandbox import works
-
     if not works():
         pytest.skip("bubblewrap can't make namespaces here")
     code = (
@@ -119,9 +122,6 @@ def test_a_request_without_a_token_is_refused(service: Service) -> None:
 
 
 def test_the_service_refuses_another_address_without_a_token(service: Service, tmp_path: object) -> None:
-    import subprocess
-    import sys
-
     command = [
         sys.executable,
         "-m",
@@ -137,6 +137,39 @@ def test_the_service_refuses_another_address_without_a_token(service: Service, t
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 2
     assert "token create" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "told"),
+    [
+        (["--tls-cert", "/no/such/file", "--tls-key", "/no/such/file"], {}, "TLS certificate"),
+        ([], {"KERNEL_GATEWAY_SANDBOX": "maybe"}, "auto, on or off"),
+        ([], {"KERNEL_GATEWAY_PORT": "99999"}, "can't be listened on"),
+        (["--port", "99999"], {}, "99999"),
+    ],
+)
+def test_a_service_that_cannot_work_as_asked_says_so_and_does_not_start(
+    tmp_path: Path, options: list[str], env: dict[str, str], told: str
+) -> None:
+    command = [sys.executable, "-m", "kernel_gateway", "serve", "--data", str(tmp_path / "data"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env={**os.environ, **env})
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_kernel_that_needs_the_network_is_refused_where_the_sandbox_takes_it_away(
+    serve: Serve, require_kernel: Callable[[str], str]
+) -> None:
+    if not works():
+        pytest.skip("bubblewrap can't make namespaces here")
+    require_kernel("ir")
+    service = serve(KERNEL_GATEWAY_SANDBOX_NETWORK="false")
+    id = service.submit("1", kernel="ir")
+    assert service.wait_for(id) == "kernel_died"
+    assert "sandbox_network" in service.run(id)["reason"]
+    python = service.submit("import socket; print(socket.create_connection(('127.0.0.1', 9), 2))")
+    assert service.wait_for(python) == "failed"
 
 
 def test_health_readiness_and_metrics(service: Service) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from kernel_gateway.errors import StorageError
 from kernel_gateway.events import EventType
-from kernel_gateway.store.eventlog import EventLog, encode, follow_events, follow_file, read_events
+from kernel_gateway.store.eventlog import EventLog, encode, follow_events, follow_file, last_event, read_events
 
 
 def stream(log: EventLog, text: str) -> None:
@@ -269,3 +269,19 @@ def test_an_event_reaches_a_follower_within_a_tenth_of_a_second(tmp_path: Path) 
 
     assert len(lags) == 10
     assert sorted(lags)[5] < 0.1
+
+
+@pytest.mark.parametrize("size", [0, 10, 300_000, 1_000_000])
+def test_the_last_event_is_found_from_the_end(tmp_path: Path, size: int) -> None:
+    log = EventLog(tmp_path / "events.jsonl")
+    assert last_event(log.path) is None
+    for _ in range(3):
+        stream(log, "é" * size)
+    log.append(EventType.LOG, level="info", message="x" * size)
+    log.close()
+    found = last_event(log.path)
+    assert found is not None
+    assert (found["seq"], found["type"]) == (4, "log")
+    with log.path.open("ab") as file:
+        file.write(b'{"seq": 5, "half')
+    assert (last_event(log.path) or {})["seq"] == 4

@@ -1,0 +1,48 @@
+# The gateway service, and what docker-compose.yml runs beside it. Targets: gateway, mlflow, jenkins.
+#
+#   docker build --target gateway --tag kernel-gateway .
+#   docker build --target gateway --build-arg EXTRAS=service,examples --tag kernel-gateway .   # with the examples' libraries
+
+FROM python:3.11-slim AS gateway
+ARG EXTRAS=service
+# bubblewrap is the sandbox of kernels. Docker forbids the namespaces that it needs unless told otherwise: docs/operating.md.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends bubblewrap \
+    && rm -rf /var/lib/apt/lists/*
+COPY . /tmp/source
+RUN pip install --no-cache-dir --constraint /tmp/source/constraints/dev.txt uv "/tmp/source[${EXTRAS}]" \
+    && rm -rf /tmp/source
+RUN useradd --system --create-home --uid 10001 gateway \
+    && install --directory --owner=gateway --group=gateway --mode=700 /data
+USER gateway
+WORKDIR /home/gateway
+VOLUME /data
+ENV KERNEL_GATEWAY_DATA=/data
+EXPOSE 8888
+ENTRYPOINT ["kernel-gateway"]
+CMD ["serve"]
+
+# 3.17.2: see the extra of that name in pyproject.toml.
+FROM python:3.11-slim AS mlflow
+RUN pip install --no-cache-dir mlflow==3.17.2
+RUN useradd --system --create-home --uid 10001 mlflow \
+    && install --directory --owner=mlflow --group=mlflow --mode=700 /data
+USER mlflow
+WORKDIR /home/mlflow
+VOLUME /data
+EXPOSE 5000
+ENTRYPOINT ["mlflow"]
+CMD ["server"]
+
+# Jenkins with the command on its PATH, so that builds on its own executor can use the gateway.
+FROM jenkins/jenkins:lts-jdk21 AS jenkins
+USER root
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+COPY . /tmp/source
+RUN python3 -m venv /opt/kernel-gateway \
+    && /opt/kernel-gateway/bin/pip install --no-cache-dir --constraint /tmp/source/constraints/dev.txt /tmp/source \
+    && ln -s /opt/kernel-gateway/bin/kernel-gateway /usr/local/bin/kernel-gateway \
+    && rm -rf /tmp/source
+USER jenkins

@@ -106,19 +106,13 @@ class Service:
         self.process = None
 
     def kill(self) -> None:
-        """Kill every process of the service itself with -9; runners are left alone."""
+        """Kill every process of the service itself with -9; runners are left alone, also one that starts just now."""
         assert self.process is not None
-        runners = {runner.pid for runner in self.runners()}
-        below = psutil.Process(self.process.pid).children(recursive=True)
-        spared = set(runners)
-        for pid in runners:
-            with contextlib.suppress(psutil.Error):
-                spared |= {child.pid for child in psutil.Process(pid).children(recursive=True)}
+        own = [*self.children("gunicorn"), *self.children("agents.dispatcher")]
         self.process.kill()
-        for child in below:
-            if child.pid not in spared:
-                with contextlib.suppress(psutil.Error):
-                    child.kill()
+        for child in own:
+            with contextlib.suppress(psutil.Error):
+                child.kill()
         self.process.wait(10)
         self._forget()
 

@@ -92,6 +92,7 @@ class Settings:
     max_queued: int = _setting(1000, "Runs that one token may have queued.")
     sandbox: str = _setting("auto", "Kernels in a bubblewrap sandbox: `auto` (where it works), `on` or `off`.")
     sandbox_network: bool = _setting(True, "Whether kernels in the sandbox have the network.")
+    max_memory_mb: int = _setting(0, "Memory that a process of a kernel in the sandbox may hold, in MiB; 0 for all.")
     max_run_seconds: float = _setting(0.0, "Limit of any run, in seconds; 0 for none.")
     max_output_mb: int = _setting(0, "Output of one run that ends it, in MiB; 0 for none.")
     retention_days: float = _setting(30.0, "Days that a finished run is kept; 0 for ever.")

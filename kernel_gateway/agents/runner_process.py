@@ -156,7 +156,9 @@ class ServiceRun:
     def _sandbox(self, work: Path) -> Sandbox | None:
         if not sandbox_wanted(self._settings.sandbox):
             return None
-        return Sandbox(self._data.root, (work,), network=self._settings.sandbox_network)
+        return Sandbox(
+            self._data.root, (work,), network=self._settings.sandbox_network, memory=self._settings.max_memory_mb << 20
+        )
 
     def _baseline(self) -> Any:
         baseline = self._request.get("baseline")

@@ -35,21 +35,23 @@ def make_short_folder() -> Path:
 @dataclass(frozen=True)
 class Sandbox:
     """What a kernel may see. ``hidden``: a folder that is empty for it; ``visible``: folders in it that are not;
-    ``network``: whether it has one.
+    ``network``: whether it has one. ``memory``: bytes of data that each of its processes may hold, 0 for no limit.
     """
 
     hidden: Path
     visible: tuple[Path, ...]
     network: bool = True
+    memory: int = 0
 
     def wrap(self, argv: list[str], folder: Path, cwd: Path) -> list[str]:
         """A kernel's command in the sandbox. `folder`, its connection folder, and `cwd` stay visible."""
         binds = [part for path in (*self.visible, folder, cwd) for part in ("--bind", str(path), str(path))]
         hidden = [part for path in (self.hidden, SHORT_FOLDER) if path.exists() for part in ("--tmpfs", str(path))]
+        limit = ["prlimit", f"--data={self.memory}", "--"] if self.memory else []
         isolation = ["--unshare-pid", *([] if self.network else ["--unshare-net"])]
         return [
             *("bwrap", "--die-with-parent", *isolation, "--dev-bind", "/", "/", "--proc", "/proc"),
-            *(*hidden, *binds, "--chdir", str(cwd), "--", *argv),
+            *(*hidden, *binds, "--chdir", str(cwd), "--", *limit, *argv),
         ]
 
 

@@ -172,6 +172,17 @@ def test_a_kernel_that_needs_the_network_is_refused_where_the_sandbox_takes_it_a
     assert service.wait_for(python) == "failed"
 
 
+def test_a_kernel_in_the_sandbox_is_held_to_its_memory(serve: Serve) -> None:
+    if not works():
+        pytest.skip("bubblewrap can't make namespaces here")
+    service = serve(KERNEL_GATEWAY_MAX_MEMORY_MB="1024")
+    small = service.submit("print(len(bytearray(100 << 20)))")
+    large = service.submit("print(len(bytearray(3 << 30)))")
+    assert service.wait_for(small) == "succeeded"
+    assert service.wait_for(large) == "failed"
+    assert "MemoryError" in service.run(large)["reason"]
+
+
 def test_health_readiness_and_metrics(service: Service) -> None:
     assert service.ask("GET", "/healthz").status == 200
     assert service.ask("GET", "/readyz").status == 200

@@ -77,11 +77,13 @@ EVENT_FIELDS: dict[EventType, dict[str, str]] = {
         "run": "id of the run",
         "program": "the program as handed in, `Program.to_dict()`; cell indices count its `cells` from 0",
         "resources": "what was asked for: `gpus`, `label`, `timeout`, `cell_timeout`",
+        "gates": "the gates that will be judged: `expression` and `origin` of each, `request` or `source`",
         "provenance": "where it came from: `source_digest`, `git`, `build`, `parameters`, `secrets` (names)",
     },
     EventType.RUN_STARTED: {
         "agent": "name of the machine that runs it",
         "kernel": "kernelspec of the program's first kernel",
+        "start": "how that came to be: warm, forked or cold; null if none was started",
         "versions": "name → version of gateway, python, kernel language and implementation",
         "language_info": "what the first kernel says of its language, as notebooks keep it",
     },
@@ -150,6 +152,7 @@ EVENT_FIELDS: dict[EventType, dict[str, str]] = {
         "value": "number, or `NaN`, `Infinity`, `-Infinity` as a string",
         "step": "integer step, or null",
         "cell": "index of the cell, or null",
+        "source": "`mlflow` for one that the program logged to MLflow itself; absent otherwise",
     },
     EventType.ARTIFACT: {
         "path": "path below the working folder, with `/`",

@@ -31,8 +31,13 @@ class RunOptions:
     env_file: str | None = None
     artifacts: tuple[str, ...] = ()
     gates: tuple[str, ...] = ()
+    gate_fails: bool = False
     secrets: Mapping[str, str] = field(default_factory=dict)
     allow_errors: bool = False
+    mlflow: str | None = None
+    baseline: str | None = None
+    register: str | None = None
+    promote: str | None = None
 
 
 def _boolean(text: str) -> bool:
@@ -77,6 +82,11 @@ class Settings:
     )
     labels: str = _setting("", "Comma-separated labels of this machine, for `--label`.")
     env_cache: str = _setting("", "Folder of the environments built for `--env`; default: the user's cache folder.")
+    mlflow: str = _setting("", "MLflow tracking URI of all runs, or `local`, as `--mlflow` takes it; default: none.")
+    mlflow_patience: float = _setting(3.0, "Seconds that a cell which needs MLflow waits for it.")
+    mlflow_send_seconds: float = _setting(
+        30.0, "Seconds that `kernel-gateway run` waits at its end for the rest to reach MLflow."
+    )
 
     # The service (`kernel-gateway serve`)
     host: str = _setting("127.0.0.1", "Address the service listens on; any but loopback takes a token.")
@@ -85,6 +95,13 @@ class Settings:
     database: str = _setting("", "Database URL, e.g. `postgresql+psycopg://…`; default: SQLite in the data folder.")
     slots: int = _setting(2, "Runs at once on this machine.")
     gpus: str = _setting("auto", "Comma-separated GPUs of this machine; `auto`: what NVML finds; `none`.")
+    warm: str = _setting(
+        "", "Idle kernels kept ready, e.g. `python3=2,ir=1`; `python3@requirements.txt=1` for one of an environment."
+    )
+    preload: str = _setting(
+        "", "Comma-separated Python modules that kernels find imported already, e.g. `numpy,pandas,sklearn`."
+    )
+    warm_memory_mb: int = _setting(1024, "Memory that must be free for one more idle kernel, in MiB.")
     web_workers: int = _setting(1, "Web worker processes.")
     web_threads: int = _setting(64, "Threads of a web worker; each followed run takes one while it is followed.")
     max_body_mb: int = _setting(256, "Largest request body without blobs, in MiB.")

@@ -11,10 +11,8 @@ import json
 import logging
 import os
 import select
-import shutil
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -35,11 +33,13 @@ from ..store.folder import RunFolder
 from ..store.records import RetentionPolicy
 from ..store.retention import collect_garbage
 from ..store.runs import RunRecord, RunStore
-from .layout import DataFolder
-from .local import LocalAgent, find_runner, heeds_signals, start_ticks, was_begun
+from .layout import DataFolder, Place
+from .local import LocalAgent
 from .logs import log_to_stderr
+from .notes import find_runner, start_ticks, was_begun
 from .retries import try_again
 from .runner_process import describe_loss
+from .runners import RunnerProcess
 from .vault import VaultClient
 
 log = logging.getLogger("kernel_gateway.dispatcher")
@@ -53,18 +53,21 @@ STARTING_POLL_SECONDS = 0.05
 STATE_SECONDS = 2.0
 """How often, at least, the agent's state is written; its age tells readers whether the dispatcher lives."""
 
+START_TRIES = 3
+"""How often a run is started again whose runner ended before it had begun."""
+
 KILL_SECONDS = 25.0
 """After a cancel, how long a runner may take before it is killed; it needs less than 20 s by itself."""
 
 
 @dataclass
 class _Watched:
-    """A runner at work. ``process`` is None for one that an earlier dispatcher started."""
+    """A runner at work. ``runner`` is None for one that an earlier dispatcher started."""
 
     record: RunRecord
     pid: int
     fd: int
-    process: subprocess.Popen[bytes] | None
+    runner: RunnerProcess | None
     noted: bool = False
     running: bool = False
     cancelled: float = 0.0
@@ -92,6 +95,7 @@ class Dispatcher:
         self._blobs = BlobStore(data.blobs)
         self._watched: dict[str, _Watched] = {}
         self._unended: dict[str, _Unended] = {}
+        self._tries: dict[str, int] = {}
         self._stopping = False
         self._draining = False
         self._state_written = 0.0
@@ -131,6 +135,7 @@ class Dispatcher:
                 time.sleep(POLL_SECONDS)
             self._write_state()
             self._wait()
+        self._agent.close()
 
     def keep_house(self) -> None:
         """Remove what retention allows, again and again, beside the dispatching. For a thread; never returns."""
@@ -144,6 +149,7 @@ class Dispatcher:
 
     def step(self) -> None:
         """One round: ended runners, cancels, then new runs as long as they fit. Raises DBAPIError."""
+        self._agent.pool.step()
         if not self._adopted:
             self._adopt()
             self._adopted = True
@@ -176,8 +182,13 @@ class Dispatcher:
             self._conclude(record, None)
 
     def _put_back(self, record: RunRecord) -> bool:
-        """Queue a run again that was taken but of which no runner ever began; false if one may have."""
-        if was_begun(self._data.run(record.id)) or not self._store.put_back(record.id):
+        """Queue a run again that was taken but of which no runner ever began; false if one may have.
+
+        A runner that dies right away each time must not be started for ever.
+        """
+        tries = self._tries[record.id] = self._tries.get(record.id, 0) + 1
+        if tries > START_TRIES or was_begun(self._data.run(record.id)) or not self._store.put_back(record.id):
+            del self._tries[record.id]
             return False
         log.info("run %s is queued again: it was not begun", record.id)
         return True
@@ -185,12 +196,12 @@ class Dispatcher:
     def _start(self, record: RunRecord) -> None:
         try:
             secrets = self._secrets(record)
-            process = self._agent.start(record, secrets)
+            runner = self._agent.start(record, secrets)
         except (OSError, GatewayError) as error:
             self._end_without_runner(record, Status.FAILED, f"The run could not be started: {error}")
             return
-        self._watched[record.id] = _Watched(record, process.pid, os.pidfd_open(process.pid), process)
-        log.info("run %s started with runner %d", record.id, process.pid)
+        self._watched[record.id] = _Watched(record, runner.pid, runner.fd, runner)
+        log.info("run %s started with runner %d", record.id, runner.pid)
 
     def _secrets(self, record: RunRecord) -> dict[str, str]:
         try:
@@ -210,9 +221,11 @@ class Dispatcher:
     def _look_after(self, watched: _Watched) -> None:
         record = watched.record
         if select.select([watched.fd], [], [], 0)[0]:
-            code = watched.process.wait() if watched.process is not None else None
-            self._conclude(record, code)
-            os.close(watched.fd)
+            self._conclude(record, watched.runner)
+            if watched.runner is not None:
+                watched.runner.close()
+            else:
+                os.close(watched.fd)
             del self._watched[record.id]
             self._agent.release(record.id)
             return
@@ -236,7 +249,7 @@ class Dispatcher:
         watched = self._watched.get(record.id)
         if watched is not None:
             # A runner that is not so far yet would die of the signal instead of ending its run.
-            if not watched.cancelled and heeds_signals(self._data.run(record.id)):
+            if not watched.cancelled and was_begun(self._data.run(record.id)):
                 watched.cancelled = time.monotonic()
                 signal_all([watched.pid], signal.SIGTERM)
         elif record.status == Status.QUEUED and record.id not in self._unended:
@@ -244,9 +257,13 @@ class Dispatcher:
 
     # -- ending --------------------------------------------------------------------------------------
 
-    def _conclude(self, record: RunRecord, code: int | None) -> None:
+    def _conclude(self, record: RunRecord, runner: RunnerProcess | None) -> None:
         """Enter in the database how a run ended whose runner is gone, or queue it again if it was never begun."""
-        if not self._put_back(record):
+        last = self._last_event(record)
+        if last is not None and last["type"] == EventType.RUN_FINISHED:
+            self._enter_end(record, last)
+        elif not self._put_back(record):
+            code = runner.exit_code() if runner is not None else None
             self._end_without_runner(record, Status.LOST, describe_loss(code))
 
     def _last_event(self, record: RunRecord) -> dict[str, Any] | None:
@@ -268,7 +285,12 @@ class Dispatcher:
                     self._unended[record.id] = _Unended(record, status, reason, again)
                     return
                 last = {"status": status.value, "reason": reason, "exit_code": EXIT_CODES[status], "seconds": 0.0}
+        self._enter_end(record, last)
+
+    def _enter_end(self, record: RunRecord, last: dict[str, Any]) -> None:
+        """Enter how a run ended, by the last event of its log."""
         self._store.finish(record.id, last["status"], last["reason"], last["exit_code"], last["seconds"])
+        self._tries.pop(record.id, None)
         self._unended.pop(record.id, None)
         self._forget_secrets(record)
         log.info("run %s ended: %s", record.id, f"{last['status']} ({last['reason']})".removesuffix(" ()"))
@@ -287,7 +309,8 @@ class Dispatcher:
             folder.log.close()
             try:
                 folder.write_results()
-                shutil.rmtree(folder.path / "work", ignore_errors=True)
+                Place(folder.path).clear()
+                self._agent.pool.sweep()
             except (GatewayError, OSError) as error:
                 log.error("the results of run %s can't be written: %s", record.id, error)
         finally:
@@ -301,10 +324,11 @@ class Dispatcher:
     # -- waiting -------------------------------------------------------------------------------------
 
     def _wait(self) -> None:
-        fds: list[Any] = [self._wake, self._signalled, *(watched.fd for watched in self._watched.values())]
+        pool = self._agent.pool
+        fds: list[Any] = [self._wake, self._signalled, *pool.fds, *(watched.fd for watched in self._watched.values())]
         starting = any(not watched.running for watched in self._watched.values())
         with contextlib.suppress(InterruptedError):
-            select.select(fds, [], [], STARTING_POLL_SECONDS if starting else POLL_SECONDS)
+            select.select(fds, [], [], min(STARTING_POLL_SECONDS if starting else POLL_SECONDS, pool.pause()))
         with contextlib.suppress(BlockingIOError):
             while self._wake.recv(64):  # one look answers all who asked for it
                 pass

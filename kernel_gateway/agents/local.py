@@ -3,61 +3,17 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import orjson
 
 from ..kernels.resources import visible_gpus
-from ..settings import PREFIX, Settings
+from ..settings import Settings
 from ..store.runs import RunRecord
 from .layout import DataFolder
-
-RUNNER_NOTE = "runner.pid"
-"""File in a run's folder with its runner's pid and start time, and a third word once that heeds signals.
-
-It is there before a runner gets what it needs to begin: a run without one was never begun.
-"""
-
-
-def start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; None if it is gone. With the pid that names a process."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else int(fields[19])
-
-
-def find_runner(folder: Path) -> int | None:
-    """The living runner of a run's folder, by its note; None if it is gone."""
-    try:
-        pid, ticks = map(int, (folder / RUNNER_NOTE).read_text().split()[:2])
-    except (OSError, ValueError):
-        return None
-    return pid if start_ticks(pid) == ticks else None
-
-
-def was_begun(folder: Path) -> bool:
-    """Whether a runner has been given this run, so that it may have done something."""
-    return (folder / RUNNER_NOTE).exists()
-
-
-def heeds_signals(folder: Path) -> bool:
-    """Whether the runner of a folder would take SIGTERM for a cancel; before that it would die of it."""
-    try:
-        return len((folder / RUNNER_NOTE).read_text().split()) == 3
-    except OSError:
-        return False
-
-
-def leave_note(folder: Path, pid: int, *words: str) -> None:
-    """Write the note of a runner, whole or not at all. Raises OSError."""
-    part = folder / f".{RUNNER_NOTE}.{os.getpid()}"
-    part.write_text(" ".join([str(pid), str(start_ticks(pid)), *words]))
-    part.replace(folder / RUNNER_NOTE)
+from .notes import leave_note
+from .pool import Pool
+from .runners import RunnerProcess, Runners
 
 
 class LocalAgent:
@@ -73,6 +29,8 @@ class LocalAgent:
         self.gpus = self._gpus(settings.gpus)
         self._data = data
         self._holders: dict[str, list[str]] = {}  # run → GPUs
+        self._runners = Runners(data)
+        self.pool = Pool(settings, data, self._runners)
 
     def _gpus(self, setting: str) -> list[str]:
         if setting == "auto":
@@ -123,37 +81,35 @@ class LocalAgent:
             "runs": sorted(self._holders),
             "gpus": {gpu: holder.get(gpu) for gpu in self.gpus},
             "labels": self.labels,
+            "pool": self.pool.state(),
         }
 
     # -- runners -------------------------------------------------------------------------------------
 
-    def start(self, record: RunRecord, secrets: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """Start a run's runner with the GPUs it asked for. Raises OSError; nothing is held then.
+    def start(self, record: RunRecord, secrets: Mapping[str, str]) -> RunnerProcess:
+        """Give a run to a warm runner or start one, with the GPUs it asked for. Raises OSError; nothing is held then.
 
         The runner does nothing before it has read its input, and ends if there is none: a dispatcher that is killed
         in between leaves a run that can be started again.
         """
         gpus = self.free_gpus[: record.gpus]
         folder = self._data.run(record.id)
-        command = [sys.executable, "-m", "kernel_gateway.agents.runner_process", str(self._data.root), record.id]
-        environ = {name: value for name, value in os.environ.items() if name != PREFIX + "TOKEN"}
-        with (folder / "runner.log").open("ab") as log:
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environ, cwd="/", start_new_session=True
-            )
-        assert process.stdin is not None
+        runner = self.pool.take(record.kernel, folder) or self._runners.start(
+            ["run", str(self._data.root), record.id], folder / "runner.log"
+        )
         try:
-            leave_note(folder, process.pid)
+            leave_note(folder, runner.pid)
         except OSError:
-            process.kill()
-            process.stdin.close()
-            process.wait()
+            runner.kill()
+            runner.close()
             raise
         self.hold(record.id, gpus)
-        try:
-            # Through a pipe, since anybody may read a command line and root any environment.
-            process.stdin.write(orjson.dumps({"secrets": dict(secrets), "gpus": gpus}))
-            process.stdin.close()
-        except OSError:
-            pass  # it died at once; its end is noticed as any other
-        return process
+        handed = {"run": record.id, "secrets": dict(secrets), "gpus": gpus, "fork_servers": self.pool.fork_servers}
+        # Through a pipe, since anybody may read a command line and root any environment.
+        runner.hand(orjson.dumps(handed))
+        return runner
+
+    def close(self) -> None:
+        """End what is idle; runners go on."""
+        self.pool.close()
+        self._runners.close()

@@ -1,29 +1,37 @@
-"""One run in a process of its own: ``python -m kernel_gateway.agents.runner_process DATA RUN``.
+"""One run in a process of its own: ``python -m kernel_gateway.agents.runner_process run DATA RUN STATUS``.
 
-`LocalAgent` starts it. It finds the request and the first event in the run's folder, gets secrets and GPUs
-by stdin, and leaves the event log and the results; whoever waits for it reads them there. Nothing that
+`LocalAgent` starts it, or has it forked. It finds the request and the first event in the run's folder, gets secrets and
+GPUs by stdin, and leaves the event log and the results; whoever waits for it reads them there. Nothing that
 happens to the rest of the service concerns it. SIGTERM cancels the run.
+
+``warm DATA PLACE KERNEL ENV SERVERS STATUS`` makes a kernel ready first, in a place of its own, and then waits for
+the run, which stdin names. ENV is the kernel's environment file or empty, SERVERS a JSON object of interpreter → socket
+of its fork server. STATUS is a descriptor: ``ready``, or ``failed`` and why, is written to it.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import select
 import shutil
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ..errors import GatewayError, StorageError
+from ..errors import GatewayError, KernelError, StorageError
 from ..kernels import guard
 from ..kernels.sandbox import Sandbox
 from ..kernels.sandbox import wanted as sandbox_wanted
-from ..kernels.specs import Kernelspecs
+from ..kernels.specs import Kernelspec, Kernelspecs, with_interpreter
 from ..runner.ending import Cancellation
+from ..runner.entering import RUN_VARIABLE
 from ..runner.run import Runner, Workplace
+from ..runner.warm import WarmKernel
 from ..settings import PREFIX, RunOptions, Settings
 from ..sources import load_source
 from ..sources.program import Program
@@ -31,20 +39,44 @@ from ..store.baseline import Baseline
 from ..store.blobs import BlobStore
 from ..store.eventlog import read_events
 from ..store.folder import RunFolder
-from .layout import DataFolder
-from .local import RUNNER_NOTE, find_runner, leave_note
+from .layout import DataFolder, Place
+from .notes import leave_note
 from .workspace import materialise, safe_path
+
+if TYPE_CHECKING:
+    from ..tracking.client import Tracking
+
+
+def place_environ(place: Place) -> dict[str, str]:
+    """What a kernel in a place finds in its environment, whichever run it is for."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return {**environ, "TMPDIR": str(place.temporary), "CUDA_VISIBLE_DEVICES": ""}
+
+
+def place_sandbox(place: Place, data: DataFolder, settings: Settings) -> Sandbox | None:
+    """The sandbox of a kernel in a place, if there is to be one."""
+    if not sandbox_wanted(settings.sandbox):
+        return None
+    return Sandbox(
+        data.root,
+        (place.work, place.temporary),
+        network=settings.sandbox_network,
+        memory=settings.max_memory_mb << 20,
+    )
 
 
 class ServiceRun:
-    """A run of the service, from its folder to its results."""
+    """A run of the service, from its folder to its results. ``handed`` is what came by stdin."""
 
-    def __init__(self, data: DataFolder, run: str, secrets: dict[str, str], gpus: list[str]) -> None:
+    def __init__(self, data: DataFolder, handed: Mapping[str, Any], place: Place, warm: WarmKernel | None) -> None:
         self._data = data
-        self._id = run
-        self._path = data.run(run)
-        self._secrets = secrets
-        self._gpus = gpus
+        self._id: str = handed["run"]
+        self._path = data.run(self._id)
+        self._secrets: dict[str, str] = handed["secrets"]
+        self._gpus: list[str] = handed["gpus"]
+        self._fork_servers = _paths(handed["fork_servers"])
+        self._place = place
+        self._warm = warm
         self._blobs = BlobStore(data.blobs)
         self._request: dict[str, Any] = orjson.loads((self._path / "request.json").read_bytes())
         self._settings = Settings.from_environ(os.environ)
@@ -53,25 +85,28 @@ class ServiceRun:
         """Run to the end and write the results; returns the exit code."""
         first = next(read_events(self._path / "events.jsonl"))
         folder = RunFolder(self._path, self._settings, shared=self._blobs)
+        tracking = self._tracking(first["provenance"])
         try:
-            work = self._path / "work"
             program, problem = self._program()
-            problem = problem or self._make_workspace(work)
+            problem = problem or self._make_workspace()
             runner = Runner(
                 self._options(),
                 Workplace(
-                    cwd=self._cwd(work),
+                    cwd=self._cwd(),
                     environ=self._environ(),
                     artifacts=folder.artifacts,
                     results=folder.path / "results-of-no-run",
                     agent=platform.node(),
-                    sandbox=self._sandbox(work),
+                    sandbox=place_sandbox(self._place, self._data, self._settings),
+                    fork_servers=self._fork_servers,
+                    tracking=tracking,
                 ),
                 sink=folder.log,
                 blobs=self._blobs,
                 cancel=cancel,
                 settings=self._settings,
                 specs=Kernelspecs(),
+                warm=self._warm,
             )
             try:
                 # With an environment file the kernel runs in an interpreter that is yet to come.
@@ -83,10 +118,25 @@ class ServiceRun:
             guard.sweep(0.0)
             folder.log.close()
             folder.write_results()
-            shutil.rmtree(work, ignore_errors=True)  # what the run was to keep was copied out of it
+            self._place.clear()  # what the run was to keep was copied out of it
         finally:
             folder.release()
+            if tracking is not None:
+                tracking.client.ask("finish", run=self._id, seconds=0.0)
+                tracking.client.close()
         return outcome.exit_code
+
+    def _tracking(self, provenance: Mapping[str, Any]) -> Tracking | None:
+        """What sends the run to MLflow, if the service has one; the service's tracker does the work."""
+        uri = self._settings.mlflow
+        if not uri:
+            return None
+        from ..tracking.client import TrackerClient, Tracking, experiment_of
+
+        name = self._request["name"]
+        experiment = experiment_of(os.environ, provenance.get("build"), name)
+        client = TrackerClient(self._data.tracker_socket)
+        return Tracking(client, uri, self._id, self._path, experiment, name, self._settings.mlflow_patience)
 
     def _program(self) -> tuple[Program, GatewayError | None]:
         """The program, read again from the request: in the log's first event secrets are masked."""
@@ -119,17 +169,23 @@ class ServiceRun:
             cell_timeout=request.get("cell_timeout"),
             gpus=request.get("gpus") or 0,
             label=request.get("label"),
-            env_file=str(self._path / "work" / safe_path(env["path"])) if env else None,
+            env_file=str(self._place.work / safe_path(env["path"])) if env else None,
             artifacts=tuple(request.get("artifacts") or ()),
             gates=tuple(request.get("require") or ()),
+            gate_fails=bool(request.get("gate_fails")),
             secrets=self._secrets,
             allow_errors=bool(request.get("allow_errors")),
+            baseline=request.get("compare_with"),
+            register=request.get("register_model"),
+            promote=request.get("promote"),
         )
 
-    def _make_workspace(self, work: Path) -> GatewayError | None:
+    def _make_workspace(self) -> GatewayError | None:
+        work = self._place.work
         files = list(self._request.get("workspace") or ())
         source = self._request["source"]
         try:
+            self._place.make()
             if self._request.get("env"):
                 files.append(self._request["env"])
             materialise(work, files, self._blobs)
@@ -142,32 +198,116 @@ class ServiceRun:
             return error if isinstance(error, GatewayError) else StorageError(f"The workspace can't be made: {error}.")
         return None
 
-    def _cwd(self, work: Path) -> Path:
+    def _cwd(self) -> Path:
         """The source's folder in the workspace, as when the source is run in place."""
         path = self._request["source"].get("path")
-        folder = (work / safe_path(path)).parent if path else work
-        return folder if folder.is_dir() else work
+        folder = (self._place.work / safe_path(path)).parent if path else self._place.work
+        return folder if folder.is_dir() else self._place.work
 
     def _environ(self) -> dict[str, str]:
-        environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-        environ["CUDA_VISIBLE_DEVICES"] = ",".join(self._gpus)
-        return {**environ, **self._secrets, PREFIX + "RUN_ID": self._id}
-
-    def _sandbox(self, work: Path) -> Sandbox | None:
-        if not sandbox_wanted(self._settings.sandbox):
-            return None
-        return Sandbox(
-            self._data.root, (work,), network=self._settings.sandbox_network, memory=self._settings.max_memory_mb << 20
-        )
+        gpus = ",".join(self._gpus)
+        return {**place_environ(self._place), "CUDA_VISIBLE_DEVICES": gpus, **self._secrets, RUN_VARIABLE: self._id}
 
     def _baseline(self) -> Any:
         baseline = self._request.get("baseline")
         return Baseline.from_dict(baseline).metrics if baseline else None
 
 
-def main(data: str, run: str) -> int:
-    """Entry point of the process."""
+class WarmRunner:
+    """Keeps a kernel warm in its place until a run comes for it, by `hand_over`, or nobody is left to bring one."""
+
+    def __init__(self, data: DataFolder, place: Place, kernel: str, env: str, servers: Mapping[str, Path]) -> None:
+        self._data = data
+        self._place = place
+        self._kernel = kernel
+        self._env = env
+        self._servers = servers
+        self._settings = Settings.from_environ(os.environ)
+
+    def start(self) -> WarmKernel:
+        """Make the kernel ready. Raises `GatewayError` or OSError."""
+        self._place.make()
+        leave_note(self._place.folder, os.getpid())
+        warm = WarmKernel(
+            self._spec(),
+            cwd=self._place.work,
+            environ=place_environ(self._place),
+            settings=self._settings,
+            sandbox=place_sandbox(self._place, self._data, self._settings),
+            fork_servers=self._servers,
+            wake_fd=0,
+        )
+        try:
+            warm.start()
+        except BaseException:
+            warm.close()
+            raise
+        return warm
+
+    def _spec(self) -> Kernelspec:
+        spec = Kernelspecs().resolve(self._kernel)
+        if not self._env:
+            return spec
+        from ..kernels.environments import build_environment, default_cache
+
+        cache = Path(self._settings.env_cache) if self._settings.env_cache else default_cache()
+        return with_interpreter(spec, build_environment(Path(self._env), cache, print).python)
+
+    @staticmethod
+    def wait(warm: WarmKernel) -> bytes:
+        """Look after the kernel until stdin says which run it is for. Raises `KernelError` if it breaks."""
+        while not select.select([0], [], [], 0)[0]:
+            warm.idle()
+        return sys.stdin.buffer.read()
+
+
+def main(arguments: list[str]) -> int:
+    """Entry point of the process: ``run`` or ``warm`` with what belongs to it."""
     guard.become_subreaper()
+    what, root, *rest, status = arguments
+    data = DataFolder(Path(root))
+    return run(data, *rest) if what == "run" else keep_warm(data, int(status), *rest)
+
+
+def run(data: DataFolder, run: str) -> int:
+    """Run what was asked for."""
+    return _execute(data, sys.stdin.buffer.read(), Place(data.run(run)), None)
+
+
+def keep_warm(data: DataFolder, status: int, place: str, kernel: str, env: str, servers: str) -> int:
+    """Make a kernel ready, say so, wait for its run and execute it."""
+    # Until it has a run nobody has a reason to signal it but to end it; its guard ends the kernel then.
+    runner = WarmRunner(data, data.warm_place(place), kernel, env, _paths(orjson.loads(servers)))
+    try:
+        warm = runner.start()
+        os.write(status, b"ready\n")
+        try:
+            handed = runner.wait(warm)
+        except BaseException:
+            warm.close()
+            raise
+        if handed:
+            warm.hand_over()
+            return _execute(data, handed, data.warm_place(place), warm)
+        warm.close()
+    except (GatewayError, OSError) as error:
+        words = getattr(error, "stderr", "")
+        os.write(status, f"failed {error} {words}".replace("\n", " ").encode() + b"\n")
+        return 0 if isinstance(error, KernelError) else 1
+    finally:
+        shutil.rmtree(data.warm / place, ignore_errors=True)
+    return 0
+
+
+def _paths(servers: Mapping[str, str]) -> dict[str, Path]:
+    return {python: Path(path) for python, path in servers.items()}
+
+
+def _execute(data: DataFolder, content: bytes, place: Place, warm: WarmKernel | None) -> int:
+    try:
+        handed: dict[str, Any] = orjson.loads(content)
+    except ValueError:
+        return 0  # the dispatcher was killed before it could hand anything over; the run is as if never begun
     cancel = Cancellation()
 
     def request(number: int, frame: object) -> None:
@@ -175,24 +315,9 @@ def main(data: str, run: str) -> int:
 
     signal.signal(signal.SIGTERM, request)
     signal.signal(signal.SIGINT, request)
-    folder = DataFolder(Path(data)).run(run)
-    handed = _read_input(folder)
-    if handed is None:
-        return 0
-    # Whoever started it may be gone by now, and another runner in its place only if nothing was handed over.
-    leave_note(folder, os.getpid(), "ready")
-    return ServiceRun(DataFolder(Path(data)), run, handed["secrets"], handed["gpus"]).execute(cancel)
-
-
-def _read_input(folder: Path) -> dict[str, Any] | None:
-    """What the dispatcher hands over; None if it was killed before it could, and the run is as if never begun."""
-    try:
-        handed: dict[str, Any] = orjson.loads(sys.stdin.buffer.read())
-    except ValueError:
-        if find_runner(folder) == os.getpid():
-            (folder / RUNNER_NOTE).unlink(missing_ok=True)
-        return None
-    return handed
+    # From here on a cancel is heeded, and nobody may think that the run was never begun.
+    leave_note(data.run(handed["run"]), os.getpid(), "ready")
+    return ServiceRun(data, handed, place, warm).execute(cancel)
 
 
 def describe_loss(code: int | None) -> str:
@@ -205,4 +330,4 @@ def describe_loss(code: int | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +18,9 @@ import click
 from ..errors import GatewayError, UnreachableError, UsageError
 from ..kernels import sandbox
 from ..settings import PREFIX, Settings
+from .processes import Child
 
 READY_SECONDS = 60.0
-RESTART_PAUSE = 0.5
 STOP_SECONDS = 10.0
 
 LONGEST_SOCKET_PATH = 107
@@ -38,6 +36,9 @@ LONGEST_SOCKET_PATH = 107
 @click.option("--database", metavar="URL", help="Database, e.g. postgresql+psycopg://…; default: SQLite in DIR.")
 @click.option("--slots", type=click.IntRange(min=1), metavar="N", help="Runs at once on this machine; default 2.")
 @click.option("--gpus", metavar="LIST", help="GPUs of this machine, e.g. 0,1, or none; default: what NVML finds.")
+@click.option("--warm", metavar="LIST", help="Idle kernels kept ready, e.g. python3=2,ir=1.")
+@click.option("--preload", metavar="LIST", help="Python modules that kernels find imported, e.g. numpy,pandas.")
+@click.option("--mlflow", metavar="URI", help="MLflow that runs are sent to: a URI, local for one's own, or off.")
 @click.option("--config", metavar="FILE", help="TOML file of settings; options and environment count more.")
 @click.option("--drain-timeout", type=float, metavar="S", help="Seconds to wait for runs when stopped; default 0.")
 @click.option("--tls-cert", metavar="FILE", help="TLS certificate; with --tls-key the service speaks HTTPS.")
@@ -75,30 +76,6 @@ def _settings(config: str | None, options: dict[str, Any]) -> Settings:
     return replace(settings, **{name: value for name, value in options.items() if value is not None})
 
 
-@dataclass
-class _Child:
-    """A process of the service that is started again when it ends."""
-
-    name: str
-    command: list[str]
-    process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
-
-    def ensure(self, environ: dict[str, str], pass_fds: tuple[int, ...]) -> None:
-        """Start it unless it runs; after a quick end only after a pause."""
-        if self.process is not None and self.process.poll() is None:
-            return
-        if time.monotonic() - self.started < RESTART_PAUSE:
-            return
-        if self.process is not None:
-            with contextlib.suppress(OSError):  # a log on a full disk must not end the service
-                click.echo(
-                    f"kernel-gateway: the {self.name} ended ({self.process.returncode}) and is started again", err=True
-                )
-        self.started = time.monotonic()
-        self.process = subprocess.Popen(self.command, env=environ, pass_fds=pass_fds, start_new_session=True)
-
-
 class Supervisor:
     """Starts the service's processes, starts them again when they die, and stops them."""
 
@@ -120,17 +97,18 @@ class Supervisor:
         vault = Vault(self._data.vault_socket)
         environ = self._environ()
         children = [
-            _Child("dispatcher", [sys.executable, "-m", "kernel_gateway.agents.dispatcher"]),
-            _Child("web server", self._gunicorn(listener)),
+            Child("dispatcher", [sys.executable, "-m", "kernel_gateway.agents.dispatcher"], environ),
+            Child("web server", self._gunicorn(listener), environ, (listener.fileno(),)),
+            *self._mlflow,
         ]
         try:
             for child in children:
-                child.ensure(environ, (listener.fileno(),))
+                child.ensure()
             self._announce(listener, token)
             while not self._stopping:
                 time.sleep(0.1)
                 for child in children:
-                    child.ensure(environ, (listener.fileno(),))
+                    child.ensure()
         finally:
             self._stop(children)
             vault.close()
@@ -167,12 +145,19 @@ class Supervisor:
         if self._settings.tls_cert:
             self._check_tls()
         sandbox.wanted(self._settings.sandbox)
+        if self._settings.warm or self._settings.preload:
+            from ..agents.pool import check_warm
+
+            check_warm(self._settings)
         if len(os.fsencode(self._data.wake_socket)) > LONGEST_SOCKET_PATH:
             raise UsageError(
                 f"The path of the data folder {self._data.root} is too long for the sockets in it; "
                 f"{LONGEST_SOCKET_PATH - len('/run/dispatcher.sock')} bytes are the most.",
                 field="data",
             )
+        from .serve_mlflow import settle
+
+        self._settings, self._mlflow = settle(self._settings, self._data)
         self._engine = open_database(self._settings.database or self._data.database)
         try:
             migrate(self._engine)
@@ -246,6 +231,8 @@ class Supervisor:
             if time.monotonic() > deadline:
                 raise UnreachableError(f"The service was not ready after {READY_SECONDS:g} s; its log above says why.")
             time.sleep(0.05)
+        for child in self._mlflow:
+            child.await_answer(deadline, lambda: self._stopping)
         print(f"kernel-gateway is ready at {url}{f' (token {token})' if token else ''}", flush=True)
 
     def _answers(self, host: str, port: int) -> bool:
@@ -265,7 +252,7 @@ class Supervisor:
         except (OSError, http.client.HTTPException):
             return False
 
-    def _stop(self, children: list[_Child]) -> None:
+    def _stop(self, children: list[Child]) -> None:
         """Stop taking runs, wait for those under way as long as asked, then stop; runners that are left go on."""
         dispatcher = children[0].process
         deadline = time.monotonic() + self._settings.drain_timeout
@@ -274,17 +261,10 @@ class Supervisor:
             while self._busy() and time.monotonic() < deadline:
                 time.sleep(0.2)
         for child in children:
-            if child.process is not None and child.process.poll() is None:
-                child.process.terminate()
+            child.ask_to_end()
         deadline = time.monotonic() + STOP_SECONDS
         for child in children:
-            if child.process is None:
-                continue
-            try:
-                child.process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                os.killpg(child.process.pid, signal.SIGKILL)
-                child.process.wait()
+            child.wait(max(0.1, deadline - time.monotonic()))
 
     def _busy(self) -> bool:
         import json

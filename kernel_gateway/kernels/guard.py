@@ -1,10 +1,10 @@
 """The guard: a small process between a runner and a kernel that lets nothing outlive the run.
 
-`launch.py` starts it as a script of its own (``python -I -S guard.py``), once a kernel. It is a child
-subreaper (prctl(2)), so that whatever the kernel starts stays below it, also after setsid and double
-forks. When its control pipe closes, because the runner stopped the kernel or was itself killed with -9,
-or when the kernel ends, it kills everything below itself and goes. If the guard is killed, the kernel
-dies by its parent-death signal, and the runner, a subreaper too, can sweep what is left.
+`launch.py` starts it as a script of its own (``python -I -S guard.py``), once a kernel; a fork server (`forkserver.py`)
+forks one instead, in the kernel's own interpreter. It is a child subreaper (prctl(2)), so that whatever the kernel
+starts stays below it, also after setsid and double forks. When its control pipe closes, because the runner stopped the
+kernel or was itself killed with -9, or when the kernel ends, it kills everything below itself and goes. If the guard is
+killed, the kernel dies by its parent-death signal, and the runner, a subreaper too, can sweep what is left.
 
 Standard library only and few imports: it is started for every kernel (about 15 ms).
 
@@ -16,17 +16,24 @@ CODE is negative for a signal, as in `subprocess`; OOM is 1 if the control group
 kill meanwhile.
 """
 
+from __future__ import annotations
+
 import ctypes
 import os
 import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
 SWEEP_SECONDS = 0.01
 TERM_GRACE = 0.5
+
+SANDBOXES = ("bwrap", "kernel-init")
+"""Names of processes that stand between a guard and a sandboxed kernel: bubblewrap's, and `namespaces`' own."""
 
 
 def become_subreaper() -> None:
@@ -39,6 +46,12 @@ def die_with_parent(number: int) -> None:
     """Have this process get a signal when the one that started it is gone. Linux only; elsewhere nothing happens."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
+def set_name(name: str) -> None:
+    """What process lists call this process, up to 15 characters. Linux only; elsewhere nothing happens."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode(), 0, 0, 0)
 
 
 def children(pid: int) -> list[int]:
@@ -134,24 +147,21 @@ def oom_kills() -> int:
     return 0
 
 
-def start(argv: list[str], inherited: list[int], parent: int) -> int:
-    """Fork and execute the kernel in a session of its own; returns its pid. Raises OSError if it can't."""
-    reader, writer = os.pipe()  # carries the error of a failing exec; closed by a working one
-    libc = ctypes.CDLL(None)
+def start(become: Callable[[int], None]) -> int:
+    """Fork a kernel in a session of its own; returns its pid. Raises OSError with what kept it from beginning.
+
+    `become` is called in the new process and does not return: it executes a command, or closes the descriptor
+    that it is given when nothing can go wrong any more.
+    """
+    reader, writer = os.pipe()  # carries the error of a failing start; closed by a working one
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
         try:
-            os.setsid()
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
-                signal.signal(number, signal.SIG_DFL)
-            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() != parent:
-                os._exit(127)
-            for fd in inherited:
-                os.close(fd)
-            os.execvp(argv[0], argv)
+            begin_session(parent)
+            become(writer)
         except OSError as error:
-            os.write(writer, f"{error.strerror}: {error.filename or argv[0]}".encode())
+            os.write(writer, f"{error.strerror}: {error.filename}".encode())
         finally:
             os._exit(127)
     os.close(writer)
@@ -163,11 +173,31 @@ def start(argv: list[str], inherited: list[int], parent: int) -> int:
     return pid
 
 
+def execute(argv: list[str], inherited: list[int]) -> None:
+    """Become a command, without our descriptors. Raises OSError."""
+    for fd in inherited:
+        os.close(fd)
+    try:
+        os.execvp(argv[0], argv)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, error.filename or argv[0]) from None
+
+
+def begin_session(parent: int) -> None:
+    """Make this process, just forked, a kernel's: a session of its own, signals as usual, gone with its parent."""
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    die_with_parent(signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(127)
+
+
 def is_sandbox(pid: int) -> bool:
-    """Whether a process is bubblewrap around a kernel rather than a kernel."""
+    """Whether a process is a sandbox around a kernel rather than a kernel."""
     try:
         with open(f"/proc/{pid}/comm") as file:
-            return file.read() == "bwrap\n"
+            return file.read().rstrip("\n") in SANDBOXES
     except OSError:
         return False
 
@@ -177,7 +207,7 @@ def command(byte: bytes, pid: int) -> None:
     if byte == b"h":
         signal_all([*descendants(pid), pid], signal.SIGHUP)
     if byte == b"i" and is_sandbox(pid):
-        # bubblewrap stands first in the group and would die of it, and the kernel with it.
+        # The sandbox stands first in the group and would die of it, and the kernel with it.
         signal_all([below for below in descendants(pid) if not is_sandbox(below)], signal.SIGINT)
         return
     number = {b"i": signal.SIGINT, b"t": signal.SIGTERM, b"k": signal.SIGKILL}.get(byte)
@@ -214,13 +244,21 @@ def supervise(control: int, pid: int) -> int | None:
 
 
 def main(control: int, status: int, folder: str, argv: list[str]) -> None:
-    """Run the guard to its end. `folder`, the kernel's connection folder, is removed with it."""
+    """Guard a command: what this script does when it is started by itself."""
+    run(control, status, folder, lambda: start(lambda writer: execute(argv, [control, status])))
+
+
+def run(control: int, status: int, folder: str, start: Callable[[], int]) -> None:
+    """Be a guard to the end. `start` starts the kernel and returns its pid, or raises OSError.
+
+    `folder`, the kernel's connection folder, is removed at the end.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     become_subreaper()
     kills = oom_kills()
     try:
-        pid = start(argv, [control, status], os.getpid())
+        pid = start()
     except OSError as error:
         tell(status, f"failed {error}")
         remove(folder)

@@ -8,6 +8,7 @@ through a `Switchboard`. Messages follow the Jupyter messaging protocol 5
 from __future__ import annotations
 
 import hmac
+import math
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import zmq
@@ -22,7 +24,7 @@ from jupyter_client.manager import KernelManager
 
 from ..errors import KernelDiedError, KernelStartError
 from ..settings import Settings
-from .launch import GuardedProvisioner, signal_name
+from .launch import GuardedProvisioner
 from .sandbox import Sandbox, make_short_folder
 from .snippets import FOLDER_VARIABLE
 from .specs import Kernelspec, OneSpec, lossless, with_argv
@@ -33,6 +35,14 @@ OUTPUT_KEPT = 16 * 1024
 HEARTBEAT_SECONDS = 2.0
 LATE_START = 5.0
 """Seconds after a kernel's first answer in which its status ``starting`` is still that of its start."""
+
+FORK_SECONDS = 10.0
+"""How long a forked kernel may take to its first answer; it needs tenths, and there is another way to start it."""
+
+NO_FORK_SERVERS: Mapping[str, Path] = MappingProxyType({})
+
+WAITING = 64
+"""Messages of one channel that wait on our side, of kernels that drop none of the others (see `python_start`)."""
 
 BATCH = 256
 """Messages taken from one socket before the others get their turn."""
@@ -54,8 +64,9 @@ class Kernel:
     """One kernel process and the sockets to it.
 
     ``cwd`` is the kernel's working folder, ``environ`` its environment (quirks are added), ``sandbox`` what
-    hides other things from it. All methods return at once unless they say otherwise. ``ready`` turns true when
-    the kernel has answered and its output channel is known to work.
+    hides other things from it. ``fork_servers``: interpreter → socket of the fork server that has kernels of it.
+    All methods return at once unless they say otherwise. ``ready`` turns true when the kernel has answered and its
+    output channel is known to work.
     """
 
     def __init__(
@@ -67,6 +78,7 @@ class Kernel:
         settings: Settings,
         context: zmq.Context[zmq.Socket[bytes]],
         sandbox: Sandbox | None = None,
+        fork_servers: Mapping[str, Path] = NO_FORK_SERVERS,
     ) -> None:
         self.spec = kernelspec
         self.quirks = kernelspec.quirks
@@ -75,11 +87,12 @@ class Kernel:
         self.raw_tail = b""
         self.sockets: dict[str, zmq.Socket[bytes]] = {}
         self.folder: Path | None = None
-        self._cwd = cwd
-        self._environ = dict(environ)
+        self.cwd = cwd
+        self.environ = dict(environ)
         self._settings = settings
         self._context = context
         self._sandbox = sandbox
+        self._fork_servers = fork_servers
         self._manager: KernelManager | None = None
         self._local: GuardedProvisioner | None = None
         self._heard_iopub = False
@@ -96,6 +109,11 @@ class Kernel:
         """The kernelspec's name."""
         return self.spec.name
 
+    @property
+    def forked(self) -> bool:
+        """Whether it comes from a fork server."""
+        return self._local is not None and self._local.forked
+
     # -- starting ------------------------------------------------------------------------------------
 
     def launch(self) -> None:
@@ -105,7 +123,7 @@ class Kernel:
         manager = KernelManager(
             kernel_name=self.name, kernel_spec_manager=OneSpec(spec), context=self._context, shutdown_wait_time=2.0
         )
-        environ = {**self._environ, **self.quirks.environment}
+        environ = {**self.environ, **self.quirks.environment}
         if not remote:
             self.folder = self._make_folder()
             environ[FOLDER_VARIABLE] = str(self.folder)
@@ -121,15 +139,18 @@ class Kernel:
             self._local = GuardedProvisioner(kernel_id=self.folder.name, kernel_spec=spec, parent=manager)
             self._local.folder = str(self.folder)
             self._local.sandbox = self._sandbox
+            self._local.fork_server = self._fork_servers.get(self.spec.spec.argv[0])
             manager.provisioner = self._local
         self._manager = manager
         try:
-            manager.start_kernel(cwd=str(self._cwd), env=environ, extra_arguments=list(self.quirks.arguments))
+            manager.start_kernel(cwd=str(self.cwd), env=environ, extra_arguments=list(self.quirks.arguments))
         except KernelStartError:
             raise
         except Exception as error:  # a provisioner may raise anything
             raise KernelStartError(f"Kernel {self.name!r} can't be started: {error}") from error
         self._started = time.monotonic()
+        # Messages that we don't get round to wait in the kernel if it can keep them, else here.
+        self._context.setsockopt(zmq.RCVHWM, WAITING if spec.argv != self.spec.spec.argv else 0)
         for channel in ("iopub", "shell", "control", "stdin", "hb"):
             self.sockets[channel] = getattr(manager, f"connect_{channel}")(identity=manager.session.bsession)
         self._ask()
@@ -282,9 +303,10 @@ class Kernel:
         now = time.monotonic()
         self._check_process(now)
         if not self.ready:
-            if now - self._started > self._settings.start_timeout:
+            limit = min(self._settings.start_timeout, FORK_SECONDS if self.forked else math.inf)
+            if now - self._started > limit:
                 raise KernelStartError(
-                    f"Kernel {self.name!r} did not answer within {self._settings.start_timeout:g} s of its start.",
+                    f"Kernel {self.name!r} did not answer within {limit:g} s of its start.",
                     stderr=self.raw_text,
                 )
             if now - self._asked > 1.0:
@@ -320,20 +342,9 @@ class Kernel:
             )
 
     def _obituary(self) -> str:
-        code = self._local.exit_code if self._local is not None else None
         when = "died" if self.ready else "ended while starting"
-        if code is None:
-            return f"Kernel {self.name!r} {when}."
-        if code > 128 and self._sandbox is not None:
-            code = 128 - code  # as a shell tells it
-        if code < 0:
-            how = f"killed by {signal_name(-code)}"
-            if self._local is not None and self._local.out_of_memory:
-                how += ": the machine ran out of memory"
-            elif code == -9:
-                how += "; the system does this when memory runs out"
-            return f"Kernel {self.name!r} {when} ({how})."
-        return f"Kernel {self.name!r} {when} (exit code {code})."
+        how = self._local.how_it_ended() if self._local is not None else ""
+        return f"Kernel {self.name!r} {when}{how}."
 
     @property
     def raw_text(self) -> str:
@@ -381,7 +392,5 @@ class Kernel:
             manager.shutdown_kernel(now=True)
         else:
             self._local.release()
-            if self._local.process is not None:
-                self._local.process.wait()
-                self._local.process = None
+            self._local.wait_for_guard()
             manager.cleanup_resources()

@@ -1,4 +1,4 @@
-"""Start a local kernel below a guard, as a jupyter_client provisioner.
+"""Start a local kernel below a guard, or have a fork server do it, as a jupyter_client provisioner.
 
 `Kernel` uses it for every kernelspec that names no provisioner of its own; those that do (Kubernetes,
 Docker, SSH …) start as their provisioner says.
@@ -7,10 +7,14 @@ Docker, SSH …) start as their provisioner says.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +22,11 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from ..errors import KernelStartError
-from . import guard
+from . import forkserver, guard
 from .sandbox import Sandbox
+
+_GUARD_SECONDS = 10.0
+"""How long a guard may take to end after its control pipe was closed; it needs some hundredths."""
 
 _COMMANDS = {signal.SIGINT: b"i", signal.SIGTERM: b"t", signal.SIGKILL: b"k", signal.SIGHUP: b"h"}
 
@@ -28,13 +35,15 @@ class GuardedProvisioner(LocalProvisioner):
     """`LocalProvisioner` whose process is a guard with the kernel below it.
 
     ``folder`` is the kernel's private connection folder, removed at its end; ``sandbox`` hides
-    things from it. ``output`` and ``errors``
+    things from it; ``fork_server`` is the socket of the one that shall fork it, if any. ``output`` and ``errors``
     are the reading ends of the kernel process' own stdout and stderr, ``status_fd`` that of the guard's
     status pipe; all are non-blocking and belong to the caller once the kernel was launched.
     """
 
     folder: str = ""
     sandbox: Sandbox | None = None
+    fork_server: Path | None = None
+    forked = False
     output = -1
     errors = -1
     status_fd = -1
@@ -49,6 +58,47 @@ class GuardedProvisioner(LocalProvisioner):
         self.status_fd, status = os.pipe()
         self.output, stdout = os.pipe()
         self.errors, stderr = os.pipe()
+        try:
+            if not self._fork(cmd, (control, status, stdout, stderr), **kwargs):
+                self._spawn(cmd, (control, status, stdout, stderr), **kwargs)
+        finally:
+            for fd in (control, status, stdout, stderr):
+                os.close(fd)
+        for fd in (self.status_fd, self.output, self.errors):
+            os.set_blocking(fd, False)
+        self.cwd = kwargs.get("cwd")
+        return self.connection_info
+
+    def _fork(self, cmd: list[str], pipes: tuple[int, int, int, int], **kwargs: Any) -> bool:
+        """Ask the fork server for the guard and its kernel; whether there is one that took the request."""
+        module = cmd[2:4]  # behind the interpreter and `python_start`
+        if self.fork_server is None or module != forkserver.COMMAND:
+            return False
+        folder, cwd = Path(self.folder), Path(kwargs.get("cwd") or ".")
+        request = {
+            "argv": cmd[4:],
+            "cwd": str(cwd),
+            "environ": dict(kwargs.get("env") or os.environ),
+            "folder": self.folder,
+            "sandbox": self.sandbox.walls(folder, cwd) if self.sandbox is not None else None,
+        }
+        content = os.memfd_create("request")
+        try:
+            with open(content, "wb", closefd=False) as file:
+                file.write(json.dumps(request).encode())
+            os.lseek(content, 0, os.SEEK_SET)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+                server.connect(str(self.fork_server))
+                socket.send_fds(server, [b"fork"], [content, *pipes])
+        except OSError:
+            return False
+        finally:
+            os.close(content)
+        self.forked = True
+        return True
+
+    def _spawn(self, cmd: list[str], pipes: tuple[int, int, int, int], **kwargs: Any) -> None:
+        control, status, stdout, stderr = pipes
         if self.sandbox is not None:
             cmd = self.sandbox.wrap(cmd, Path(self.folder), Path(kwargs.get("cwd") or "."))
         argv = [sys.executable, "-I", "-S", guard.__file__, str(control), str(status), self.folder, *cmd]
@@ -65,14 +115,7 @@ class GuardedProvisioner(LocalProvisioner):
             )
         except OSError as error:
             raise KernelStartError(f"The kernel can't be started: {error}.") from error
-        finally:
-            for fd in (control, status, stdout, stderr):
-                os.close(fd)
-        for fd in (self.status_fd, self.output, self.errors):
-            os.set_blocking(fd, False)
         self.pid = self.process.pid
-        self.cwd = kwargs.get("cwd")
-        return self.connection_info
 
     def read_status(self) -> None:
         """Take in what the guard reported. Raises `KernelStartError` if the command can't be executed."""
@@ -95,9 +138,28 @@ class GuardedProvisioner(LocalProvisioner):
                 code, _, oom = rest.partition(" ")
                 self.exit_code, self.out_of_memory = int(code), oom == "1"
 
+    @property
+    def has_process(self) -> bool:
+        """As jupyter_client asks for it: whether the kernel was started and its end not waited for yet."""
+        return self.forked or self.process is not None
+
+    def how_it_ended(self) -> str:
+        """The kernel's exit code or signal in words, with a blank and in brackets; empty if nobody knows."""
+        code = self.exit_code
+        if code is None:
+            return ""
+        if code > 128 and self.sandbox is not None:
+            code = 128 - code  # as a shell tells it
+        if code >= 0:
+            return f" (exit code {code})"
+        if self.out_of_memory:
+            return f" (killed by {signal_name(-code)}: the machine ran out of memory)"
+        hint = "; the system does this when memory runs out" if code == -signal.SIGKILL else ""
+        return f" (killed by {signal_name(-code)}{hint})"
+
     async def poll(self) -> int | None:
         """None while the kernel lives, else its exit code, negative for a signal."""
-        if self.process is None:
+        if not self.has_process:
             return 0
         if self.exit_code is None and self.status_fd >= 0:
             self.read_status()
@@ -105,11 +167,27 @@ class GuardedProvisioner(LocalProvisioner):
 
     async def wait(self) -> int | None:
         """Wait for the guard's end, and so for that of everything below it."""
-        if self.process is not None:
-            while self.process.poll() is None:
-                await asyncio.sleep(0.01)
-            self.process = None
+        await asyncio.to_thread(self.wait_for_guard)
         return self.exit_code
+
+    def wait_for_guard(self) -> None:
+        """Wait for the guard's end, and so for that of everything below it. Returns at once when called again."""
+        if self.process is not None:
+            try:
+                self.process.wait(_GUARD_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()  # somebody stopped it; the kernel dies with it
+                self.process.wait()
+            self.process = None
+        elif self.forked and self.status_fd >= 0:
+            # Not our child: its end shows as that of its pipe.
+            poller = select.poll()
+            poller.register(self.status_fd, select.POLLIN)
+            deadline = time.monotonic() + _GUARD_SECONDS
+            while (left := deadline - time.monotonic()) > 0:
+                if poller.poll(left * 1000) and not os.read(self.status_fd, 4096):
+                    break
+        self.forked = False
 
     def signal_kernel(self, number: int) -> None:
         """Have the guard send SIGINT, SIGTERM or SIGKILL to the kernel's process group, or SIGHUP to all below it."""

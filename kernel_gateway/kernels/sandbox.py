@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from stat import S_ISDIR
+from typing import Any
 
 from ..errors import KernelStartError, UsageError
 
@@ -42,6 +43,15 @@ class Sandbox:
     visible: tuple[Path, ...]
     network: bool = True
     memory: int = 0
+
+    def walls(self, folder: Path, cwd: Path) -> dict[str, Any]:
+        """The same for a kernel that is forked: what `namespaces.start` takes."""
+        return {
+            "hidden": [str(self.hidden), str(SHORT_FOLDER)],
+            "visible": [str(path) for path in (*self.visible, folder, cwd)],
+            "network": self.network,
+            "memory": self.memory,
+        }
 
     def wrap(self, argv: list[str], folder: Path, cwd: Path) -> list[str]:
         """A kernel's command in the sandbox. `folder`, its connection folder, and `cwd` stay visible."""

@@ -54,13 +54,26 @@ class Request:
         return self.reply is not None and (self.idle or time.monotonic() - self.replied > IDLE_PATIENCE)
 
 
+def lossless_context() -> zmq.Context[zmq.Socket[bytes]]:
+    """What kernels' sockets are made in."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    # A publisher drops what exceeds the high-water marks of both sides: none on ours, unless a `Kernel` knows better.
+    context.setsockopt(zmq.RCVHWM, 0)
+    return context
+
+
 class Driver:
     """Runs code on kernels and waits for it, while outputs of all of them are written as they come."""
 
-    def __init__(self, sink: EventSink, outputs: Outputs, cancel: Cancellation, settings: Settings) -> None:
-        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        # A subscriber drops what exceeds its high-water mark (1000 messages): no limit on our side.
-        self.context.setsockopt(zmq.RCVHWM, 0)
+    def __init__(
+        self,
+        sink: EventSink,
+        outputs: Outputs,
+        cancel: Cancellation,
+        settings: Settings,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+    ) -> None:
+        self.context = context or lossless_context()
         self.switchboard = Switchboard(self, cancel.fd)
         self.deadline: float | None = None
         self.timeout = 0.0

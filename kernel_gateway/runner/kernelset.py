@@ -8,16 +8,21 @@ from pathlib import Path
 
 from ..errors import KernelError
 from ..events import EventSink, EventType
-from ..kernels.kernel import Kernel
+from ..kernels.kernel import NO_FORK_SERVERS, Kernel
 from ..kernels.sandbox import Sandbox
 from ..kernels.specs import Kernelspec, with_interpreter
 from ..settings import Settings
 from .driver import Driver, Request
+from .entering import entering_code
+
+ENTER_SECONDS = 5.0
+"""How long a warm kernel may take to become one of the run; it needs some milliseconds."""
 
 
 class KernelSet:
     """Kernels by kernelspec. ``cwd`` and ``environ`` are what each is started with; ``interpreter``: a Python
-    that kernels of Python run in instead of their own.
+    that kernels of Python run in instead of their own; ``before_cell(kernel, fresh)``: code that a kernel is sent
+    silently before its next cell, if any; fresh before its first one, also after a restart.
     """
 
     def __init__(
@@ -29,6 +34,8 @@ class KernelSet:
         cwd: Path,
         environ: Mapping[str, str],
         sandbox: Sandbox | None = None,
+        fork_servers: Mapping[str, Path] = NO_FORK_SERVERS,
+        warm: Kernel | None = None,
     ) -> None:
         self._driver = driver
         self._sink = sink
@@ -36,10 +43,15 @@ class KernelSet:
         self._cwd = cwd
         self._environ = environ
         self._sandbox = sandbox
+        self._fork_servers = fork_servers
+        self._warm = warm
+        self._warmed: set[Kernel] = set()
         self.interpreter: Path | None = None
         self._live: dict[str, Kernel] = {}
         self._set_up: set[str] = set()
         self._setups: list[Request] = []
+        self._begun: set[Kernel] = set()
+        self.before_cell: Callable[[Kernel, bool], str] = lambda kernel, fresh: ""
 
     def prelaunch(self, spec: Kernelspec) -> None:
         """Start a kernel that the run will probably use, without waiting. Failures show on first use."""
@@ -53,18 +65,27 @@ class KernelSet:
         """
         kernel = self._live.get(_key(spec)) or self._launch(spec)
         if _key(spec) not in self._set_up:
-            self._driver.wait(lambda: kernel.ready)
+            kernel = self._await(spec, kernel)
             on_ready(kernel)
             self.set_up(kernel)
             self._set_up.add(_key(spec))
+        code = self.before_cell(kernel, kernel not in self._begun)
+        self._begun.add(kernel)
+        if code:
+            self._setups.append(self._driver.send(kernel, code))
         return kernel
 
     def set_up(self, kernel: Kernel) -> None:
         """Run the quirks' own code: the warm-up is waited for, the setup goes just ahead of the first cell."""
-        if kernel.quirks.warm_up:
+        if kernel.quirks.warm_up and kernel not in self._warmed:
             self._driver.finish(self._driver.send(kernel, kernel.quirks.warm_up))
         if kernel.quirks.setup:
             self._setups.append(self._driver.send(kernel, kernel.quirks.setup))
+        self._begun.discard(kernel)  # set up anew after a restart, which has forgotten all
+
+    def start_of(self, kernel: Kernel) -> str:
+        """How a kernel came to be: ``warm``, ``forked`` or ``cold``."""
+        return "warm" if kernel in self._warmed else "forked" if kernel.forked else "cold"
 
     def report_setups(self) -> None:
         """Say which setups failed, once their replies are there; the cell behind it fails with less of a hint."""
@@ -105,24 +126,70 @@ class KernelSet:
                 self._driver.switchboard.step(0.02)
             except KernelError:
                 continue  # ended, as asked
+        if self._warm is not None:
+            self._warm.close()  # not what the run needed; nothing ran on it
+            self._warm = None
         for kernel in list(self._live.values()):
             # One that ended in good order had sent all before it ended.
             self.kill(kernel, 0.01 if kernel.ended else 0.05)
 
+    def _await(self, spec: Kernelspec, kernel: Kernel) -> Kernel:
+        """A kernel that answers: this one, or, if it was warm or forked and does not, one started from nothing."""
+        try:
+            self._driver.wait(lambda: kernel.ready)
+            if kernel not in self._warmed or self._enter(kernel):
+                return kernel
+            problem = f"Warm kernel {kernel.name!r} could not be given the run's folder and environment"
+        except KernelError as error:
+            if kernel not in self._warmed and not kernel.forked:
+                raise
+            problem = str(error).rstrip(".")
+        self._sink.append(EventType.LOG, level="warning", message=f"{problem}; another one is started.")
+        self.kill(kernel)
+        kernel = self._start(self._spec(spec), NO_FORK_SERVERS)
+        self._driver.wait(lambda: kernel.ready)
+        return kernel
+
+    def _enter(self, kernel: Kernel) -> bool:
+        """Give a warm kernel the run's folder and environment; whether that is done."""
+        code = entering_code(kernel, self._cwd, self._environ)
+        if not code:
+            return code is not None
+        request = self._driver.send(kernel, code)
+        self._driver.wait(lambda: request.done or time.monotonic() - request.sent > ENTER_SECONDS)
+        return request.done and (request.reply or {}).get("status") == "ok"
+
     def _launch(self, spec: Kernelspec) -> Kernel:
+        """The warm kernel if it is of this kernelspec, else a new one."""
+        wanted = self._spec(spec)
+        warm = self._warm
+        if warm is not None and warm.quirks == wanted.quirks and warm.spec.spec.argv == wanted.spec.argv:
+            self._warm = None
+            self._warmed.add(warm)
+            return self._own(spec, warm)
+        return self._start(wanted, self._fork_servers)
+
+    def _spec(self, spec: Kernelspec) -> Kernelspec:
+        return spec if self.interpreter is None else with_interpreter(spec, self.interpreter)
+
+    def _start(self, spec: Kernelspec, fork_servers: Mapping[str, Path]) -> Kernel:
         kernel = Kernel(
-            spec if self.interpreter is None else with_interpreter(spec, self.interpreter),
+            spec,
             cwd=self._cwd,
             environ=self._environ,
             settings=self._settings,
             context=self._driver.context,
             sandbox=self._sandbox,
+            fork_servers=fork_servers,
         )
         try:
             kernel.launch()
         except KernelError:
             kernel.close()
             raise
+        return self._own(spec, kernel)
+
+    def _own(self, spec: Kernelspec, kernel: Kernel) -> Kernel:
         self._live[_key(spec)] = kernel
         self._driver.switchboard.add(kernel)
         return kernel

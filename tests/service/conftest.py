@@ -54,7 +54,8 @@ class Service:
         with (self.data.parent / "serve.log").open("a") as log:
             self.process = subprocess.Popen(
                 [*command, *self.options],
-                env={**environ, **self.env},
+                # Each test that wants an MLflow server says so: one takes seconds to start and 250 MB.
+                env={**environ, "KERNEL_GATEWAY_MLFLOW": "off", **self.env},
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -88,7 +89,7 @@ class Service:
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                line = process.cmdline()
+                line = " ".join(process.cmdline())
                 if "kernel_gateway.agents.runner_process" in line and str(self.data) in line:
                     found.append(process)
         return found

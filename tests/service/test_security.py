@@ -41,6 +41,7 @@ def calling_as(service: Service, token: str) -> Iterator[None]:
 NEEDS = {
     ("post", "/api/v1/runs"): "run",
     ("post", "/api/v1/runs/{id}/cancel"): "run",
+    ("post", "/api/v1/runs/{id}/rerun"): "run",
     ("post", "/api/v1/blobs/missing"): "run",
     ("put", "/api/v1/blobs/{sha256}"): "run",
     ("get", "/healthz"): "public",
@@ -68,7 +69,9 @@ def test_every_call_takes_the_scope_that_it_should_and_no_less(service: Service)
         url = path.replace("{id}", id).replace("{sha256}", "0" * 64).replace("{path}", "x")
         for scope in order:
             with calling_as(service, tokens.get(scope, "")):
-                body: dict[str, str] | None = {} if method == "post" and "cancel" not in path else None
+                body: dict[str, str] | None = (
+                    {} if method == "post" and not path.endswith(("cancel", "rerun")) else None
+                )
                 status = service.ask(method.upper(), url + ("?wait=0" if "events" in path else ""), body).status
             told = (method, path, scope, status)
             if order.index(scope) >= order.index(needed):

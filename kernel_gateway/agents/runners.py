@@ -1,0 +1,112 @@
+"""Starting runner processes: forked by a server that has imported everything, or as new interpreters where it can't."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..settings import PREFIX
+from .fork_servers import ForkServer
+from .layout import DataFolder
+
+EXIT_SECONDS = 1.0
+"""How long after a runner's end its exit code may be on its way."""
+
+
+@dataclass
+class RunnerProcess:
+    """A runner. ``fd`` turns readable at its end; ``stdin`` and ``status`` are our ends of its pipes."""
+
+    pid: int
+    fd: int
+    stdin: int
+    status: int
+    process: subprocess.Popen[bytes] | None
+    server: ForkServer | None
+
+    def hand(self, content: bytes) -> None:
+        """Write its input and close it. A runner that has died takes nothing; its end is noticed as any other."""
+        with contextlib.suppress(OSError), open(self.stdin, "wb") as pipe:
+            pipe.write(content)
+        self.stdin = -1
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is gone."""
+        return bool(select.select([self.fd], [], [], 0)[0])
+
+    def exit_code(self) -> int | None:
+        """How it ended, once it has; None if nobody knows."""
+        if self.process is not None:
+            return self.process.wait()
+        assert self.server is not None
+        deadline = time.monotonic() + EXIT_SECONDS
+        while self.pid not in self.server.exits and time.monotonic() < deadline:
+            select.select(self.server.fds, [], [], 0.05)
+            self.server.poll()
+        return self.server.exits.pop(self.pid, None)
+
+    def kill(self) -> None:
+        """Kill it and wait for its end; its kernel goes with it."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.fd, signal.SIGKILL)
+        self.exit_code()
+
+    def close(self) -> None:
+        """Give back the descriptors."""
+        for fd in (self.fd, self.stdin, self.status):
+            if fd >= 0:
+                os.close(fd)
+        self.fd = self.stdin = self.status = -1
+
+
+class Runners:
+    """Starts runners. The dispatcher's loop calls `poll`."""
+
+    def __init__(self, data: DataFolder) -> None:
+        self._data = data
+        self._environ = {name: value for name, value in os.environ.items() if name != PREFIX + "TOKEN"}
+        command = [sys.executable, "-m", "kernel_gateway.agents.runner_server"]
+        self.server = ForkServer("runners", command, [], data.fork_socket("runners"), self._environ)
+
+    def start(self, arguments: list[str], log: Path) -> RunnerProcess:
+        """Start a runner with these arguments of `runner_process`, its output to the end of `log`. Raises OSError."""
+        stdin, ours = os.pipe()
+        status, theirs = os.pipe()
+        try:
+            with log.open("ab") as file:
+                pid = self.server.fork("\0".join(arguments).encode(), [stdin, file.fileno(), theirs])
+                process = None
+                if pid is None:
+                    process = subprocess.Popen(
+                        [sys.executable, "-m", "kernel_gateway.agents.runner_process", *arguments, str(theirs)],
+                        stdin=stdin,
+                        stdout=file,
+                        stderr=file,
+                        env=self._environ,
+                        cwd="/",
+                        pass_fds=(theirs,),
+                        start_new_session=True,
+                    )
+                    pid = process.pid
+            fd = os.pidfd_open(pid)
+        except OSError:
+            os.close(ours)
+            os.close(status)
+            raise
+        finally:
+            os.close(stdin)
+            os.close(theirs)
+        os.set_blocking(status, False)
+        return RunnerProcess(pid, fd, ours, status, process, None if process is not None else self.server)
+
+    def close(self) -> None:
+        """End the fork server; runners go on."""
+        self.server.close()

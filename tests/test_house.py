@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import kernel_gateway
+from tests.client.gateway import ScriptedGateway
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "kernel_gateway"
@@ -100,6 +102,36 @@ HEAVY_MODULES = {
     "requests",
     "sqlalchemy",
     "yaml",
+}
+
+# What a run on a gateway does without, from its start to its last line: each would be a part of what such a run costs.
+NOT_FOR_A_REMOTE_RUN = HEAVY_MODULES | {
+    "_hashlib",
+    "asyncio",
+    "concurrent",
+    "ctypes",
+    "email",
+    "http",
+    "importlib.metadata",
+    "importlib.resources",
+    "jupyter_client",
+    "kernel_gateway.agents",
+    "kernel_gateway.api",
+    "kernel_gateway.kernels",
+    "kernel_gateway.runner.run",
+    "kernel_gateway.sources",
+    "logging",
+    "markdown_it",
+    "nh3",
+    "random",
+    "shutil",
+    "ssl",
+    "subprocess",
+    "tempfile",
+    "traitlets",
+    "urllib.request",
+    "urllib3",
+    "zmq",
 }
 
 
@@ -274,6 +306,22 @@ def test_the_command_starts_without_its_heavy_libraries(arguments: list[str]) ->
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert loaded.stderr.split() == []
+
+
+def test_a_run_on_a_gateway_starts_with_little(tmp_path: Path) -> None:
+    gateway = ScriptedGateway()
+    command = [sys.executable, "-X", "importtime", "-m", "kernel_gateway", "run", "-c", "print(1)"]
+    environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+
+    done = subprocess.run(
+        [*command, "--gateway", gateway.url], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
+    )
+    gateway.stop()
+
+    loaded = set(re.findall(r"^import time:.*\| +(\S+)$", done.stderr, re.MULTILINE))
+    assert (tmp_path / "kernel-runs/snippet/report/index.html").is_file()
+    assert "kernel_gateway.cli.remote" in loaded
+    assert loaded & NOT_FOR_A_REMOTE_RUN == set()
 
 
 def test_nothing_pulls_in_the_library_that_slows_nbformat_down() -> None:

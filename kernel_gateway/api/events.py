@@ -18,8 +18,11 @@ from .problems import answers
 from .schemas import PREFIX, EventsHeader, EventsQuery, RunPath
 from .service import Gateway, gateway
 
-POLL_SECONDS = 0.01
-"""How often a log is looked at for more."""
+BATCH_SECONDS = 0.002
+"""What comes so soon after a batch waits for the next one: under load, followers get more events at a time."""
+
+PROBE_SECONDS = 0.01
+"""How long after the first piece of a heartbeat the second is sent."""
 
 HEARTBEAT_SECONDS = 10.0
 """After how much silence a comment is sent: it keeps proxies from hanging up, and shows that a client is gone."""
@@ -88,26 +91,29 @@ def server_sent(log: LogReader, ended: Callable[[], bool]) -> Iterator[bytes]:
     heartbeats, for a log that doesn't say so, e.g. since the disk was full.
     """
     last_sent = time.monotonic()
-    over = ended()  # asked before the log is read: what was written until then is sent
+    over: bool | None = None
     with log:
         yield b"retry: %d\n\n" % RECONNECT_MS  # so that the headers go out at once
         while True:
             if events := log.read():
                 yield b"".join(map(message, events))
-                last_sent = time.monotonic()
                 if events[-1]["type"] == EventType.RUN_FINISHED:
                     return
+                time.sleep(max(0.0, BATCH_SECONDS - (time.monotonic() - last_sent)))
+                last_sent = time.monotonic()
             elif over:
                 return
+            elif over is None:
+                over = ended()  # asked before the log is read again: what was written until then is sent
             elif time.monotonic() - last_sent >= HEARTBEAT_SECONDS:
                 yield b": ping\n"
                 # The first write to a connection that its reader has closed succeeds; the second one tells.
-                time.sleep(POLL_SECONDS)
+                time.sleep(PROBE_SECONDS)
                 yield b"\n"
                 last_sent = time.monotonic()
                 over = log.is_deleted or ended()
             else:
-                time.sleep(POLL_SECONDS)
+                log.wait(HEARTBEAT_SECONDS - (time.monotonic() - last_sent))
 
 
 def message(event: Event) -> bytes:

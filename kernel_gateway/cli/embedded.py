@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import secrets as random
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,18 +16,19 @@ from ..kernels import guard
 from ..kernels.resources import check_label, gpu_environment
 from ..kernels.specs import Kernelspecs
 from ..runner.ending import Cancellation
-from ..runner.provenance import git_state, jenkins_build
+from ..runner.entering import RUN_VARIABLE
 from ..runner.run import Outcome, Runner, Workplace
 from ..settings import PREFIX, RunOptions, Settings
 from ..sources import LANGUAGE_BY_SUFFIX, load_source, peek_kernel
 from ..sources.program import Program
-from ..store.baseline import Baseline, previous_results
+from ..store.baseline import Baseline
 from ..store.folder import RunFolder
 from .printer import ConsolePrinter
+from .source_run import SourceRun
 from .summary import summary
 
-RUN_VARIABLE = PREFIX + "RUN_ID"
-"""Environment variable that tells a kernel which run it serves."""
+if TYPE_CHECKING:
+    from ..tracking.client import Tracking
 
 JENKINS_MARKS = ("JENKINS_NODE_COOKIE", "JENKINS_SERVER_COOKIE")
 """Variables by which Jenkins finds a build's processes to kill them; a guard does that better."""
@@ -39,10 +39,8 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{random.token_hex(4)}"
 
 
-class EmbeddedRun:
-    """One `kernel-gateway run` without a gateway. `run` returns the exit code; it raises `GatewayError`
-    only for what keeps the run from having a folder at all.
-    """
+class EmbeddedRun(SourceRun):
+    """One `kernel-gateway run` without a gateway."""
 
     def __init__(
         self,
@@ -53,25 +51,27 @@ class EmbeddedRun:
         output_dir: Path,
         cancel: Cancellation,
     ) -> None:
-        self._content = content
-        self._path = path
-        self._options = options
-        self._settings = settings
-        self._output_dir = output_dir
-        self._cancel = cancel
+        super().__init__(content, path, options, settings, output_dir, cancel)
         self._id = new_run_id()
         self._specs = Kernelspecs()
         self._cwd = path.absolute().parent if path is not None else Path.cwd()
         self._suffix = path.suffix if path is not None else ""
+        self._tracking: Tracking | None = None
+        self._history: list[dict[str, Any]] = []
 
     def run(self) -> int:
         """Run to the end; everything that was started is gone when this returns."""
+        named = self._start_tracking()
         strangers = frozenset(guard.children(os.getpid()))
         # Whatever a killed guard leaves behind becomes our child, so that it can be swept up.
         guard.become_subreaper()
-        baseline = previous_results(self._output_dir)
+        baseline = named or self._previous_results()
+        self._history = self._previous_history()
         folder = RunFolder(self._output_dir, self._settings)
         try:
+            (folder.path / "mlflow.json").unlink(missing_ok=True)  # an earlier run's
+            if self._tracking is not None:
+                self._tracking.begin()
             printer = ConsolePrinter(folder.log, self._settings)
             outcome = self._execute(folder, baseline)
             guard.sweep(0.0, spare=strangers)
@@ -82,9 +82,32 @@ class EmbeddedRun:
                 click.echo(f"kernel-gateway: {error}", err=True)
             printer.join(self._cancel)
             self._print_summary(folder)
+            self._end_tracking(folder)
         finally:
             folder.release()
+            if self._tracking is not None:
+                self._tracking.client.close()
         return outcome.exit_code
+
+    def _start_tracking(self) -> Baseline | None:
+        """Start a tracker if the run is to go to MLflow, and read the baseline that the user names, if it is a file."""
+        options = self._options
+        if not (options.mlflow or self._settings.mlflow or options.baseline or options.register or options.promote):
+            return None
+        from . import tracker
+
+        self._options = options = tracker.check(options, self._settings)
+        named = tracker.named_baseline(options)
+        if options.mlflow:
+            folder = self._output_dir.absolute()
+            self._tracking = tracker.start(options, self._settings, self._environ(), self._id, folder)
+        return named
+
+    def _end_tracking(self, folder: RunFolder) -> None:
+        if self._tracking is not None:
+            from .tracker import send_rest
+
+            send_rest(self._tracking, folder.path, self._settings, self._cancel)
 
     def _execute(self, folder: RunFolder, baseline: Baseline | None) -> Outcome:
         place = Workplace(
@@ -93,6 +116,7 @@ class EmbeddedRun:
             artifacts=folder.artifacts,
             results=folder.path,
             agent=platform.node(),
+            tracking=self._tracking,
         )
         problem = self._prepare(place)
         runner = Runner(
@@ -153,14 +177,13 @@ class EmbeddedRun:
                 None,
             )
         except SourceError as error:
-            digest = f"sha256:{hashlib.sha256(self._content).hexdigest()}"
-            return Program(name=self._options.name, path=path, format="unreadable", digest=digest, cells=[]), error
+            return self._without_cells("unreadable"), error
 
     def _provenance(self, baseline: Baseline | None) -> dict[str, Any]:
         return {
-            "git": git_state(self._cwd),
-            "build": jenkins_build(os.environ),
+            **self._origin(self._cwd),
             "baseline": baseline.to_dict() if baseline else None,
+            "history": self._history,
             "command": "run",
         }
 

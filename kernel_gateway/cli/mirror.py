@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..client import Artifact, GatewayClient
-from ..client.downloads import remove_parts
 from ..client.stream import Line
 from ..client.transport import Stopped
 from ..errors import GatewayError, StorageError
 from ..events import Event, EventType, now
 from ..runner.ending import Cancellation
-from ..runner.masking import Masker
 from ..settings import Settings
 from ..store.eventlog import encode
 from ..store.folder import RunFolder
 from .printer import ConsolePrinter
 from .summary import summary
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    from ..runner.masking import Masker
 
 DOWNLOAD_THREADS = 3
 
@@ -34,7 +36,7 @@ class Mirror:
     What the gateway sent is masked once more before it is written, for whoever runs this command knows the secrets.
     """
 
-    def __init__(self, path: Path, settings: Settings, client: GatewayClient, masker: Masker) -> None:
+    def __init__(self, path: Path, settings: Settings, client: GatewayClient, masker: Masker | None) -> None:
         """Raises `UsageError` when the folder can't be used."""
         self._path = path
         self._settings = settings
@@ -128,7 +130,7 @@ class Mirror:
             self._folder.log.close()
         except StorageError as error:
             self.failure = self.failure or error
-        remove_parts(self._folder.path)
+        self._downloads.remove_parts(self._folder.path)
         try:
             self._folder.write_results()
         except StorageError as error:
@@ -157,20 +159,32 @@ class _Downloads:
         if earlier is not None and not again:
             return
         if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
             self._pool = ThreadPoolExecutor(DOWNLOAD_THREADS, thread_name_prefix="download")
         self._jobs[name] = self._pool.submit(_after, earlier, job)
 
     def join(self) -> list[tuple[str, GatewayError]]:
         """Wait for all; those that failed, with why."""
+        if self._pool is None:
+            return []
+        from concurrent.futures import wait
+
         wait(self._jobs.values())
-        if self._pool is not None:
-            self._pool.shutdown()
+        self._pool.shutdown()
         return list(_failed(self._jobs.items()))
+
+    def remove_parts(self, folder: Path) -> None:
+        """Remove what those that were given up have left below a folder."""
+        if self._pool is not None:
+            from ..client.downloads import remove_parts
+
+            remove_parts(folder)
 
 
 def _after(earlier: Future[Any] | None, job: Callable[[], Any]) -> Any:
     if earlier is not None:
-        wait([earlier])
+        earlier.exception()
     return job()
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from typing import TYPE_CHECKING
 
-from ..projections.console import Console
-from ..projections.text import strip_ansi
 from ..runner.ending import Cancellation
 from ..settings import Settings
 from ..store.eventlog import EventLog, follow_events
+
+if TYPE_CHECKING:
+    from ..projections.console import Console
 
 CONSOLE_PATIENCE = 5.0
 """Seconds that a cancelled run waits for a reader of its output who has stopped reading."""
@@ -20,6 +22,8 @@ def print_text(text: str) -> None:
     """Write console text to stdout at once, without colours if the user wants none. Raises OSError."""
     if text:
         if os.environ.get("NO_COLOR"):
+            from ..projections.text import strip_ansi
+
             text = strip_ansi(text)
         sys.stdout.buffer.write(text.encode("utf-8", "replace"))
         sys.stdout.buffer.flush()
@@ -33,17 +37,26 @@ class ConsolePrinter:
 
     def __init__(self, log: EventLog, settings: Settings) -> None:
         self._log = log
-        self._console = Console(settings)
+        self._settings = settings
         self._thread = threading.Thread(target=self._print, name="console", daemon=True)
         self._thread.start()
 
     def _print(self) -> None:
+        console: Console | None = None
         try:
             for event in follow_events(self._log):
-                print_text(self._console.feed(event))
-            print_text(self._console.finish())
+                console = console or self._make_console()
+                print_text(console.feed(event))
+            if console is not None:
+                print_text(console.finish())
         except OSError:
             pass  # nobody reads it any more; the results are written all the same
+
+    def _make_console(self) -> Console:
+        # With the first event, after which a kernel is waited for: before it, nothing but the request counts.
+        from ..projections.console import Console
+
+        return Console(self._settings)
 
     def join(self, cancel: Cancellation, patience: float = CONSOLE_PATIENCE) -> None:
         """Wait until all is printed; once the run was cancelled, no longer than ``patience`` seconds."""

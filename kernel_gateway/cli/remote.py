@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
-import secrets as random
 import select
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,12 +21,15 @@ from ..client.uploads import Tell
 from ..errors import EXIT_CODES, ConflictError, GatewayError, UnreachableError
 from ..events import EventType, Status
 from ..runner.ending import Cancellation
-from ..runner.masking import Masker, MaskingSink
-from ..runner.provenance import git_state, jenkins_build
 from ..settings import PREFIX, RunOptions, Settings
-from ..store.baseline import Baseline, previous_results
+from ..store.folder import load_projections
 from .mirror import Mirror
 from .progress import Progress, size_text
+from .source_run import SourceRun
+
+if TYPE_CHECKING:
+    from ..events import EventSink
+    from ..runner.masking import Masker
 
 KEY_VARIABLE = PREFIX + "IDEMPOTENCY_KEY"
 """Environment variable with a submit's idempotency key, for whoever repeats whole commands."""
@@ -45,13 +46,14 @@ CANCEL_TRY = 3.0
 SETTLE_SECONDS = 3.0
 """How long a failed run in a build may take to count as ended at the gateway."""
 
+SWITCH_SECONDS = 0.0005
+"""How long a thread that computes keeps one from going on to which something came from the gateway."""
+
 MOST_REMARKS = 10
 
 
-class RemoteRun:
-    """One `kernel-gateway run --gateway`. `run` returns the exit code; it raises `GatewayError` only for what is
-    found wrong before there is an output folder.
-    """
+class RemoteRun(SourceRun):
+    """One `kernel-gateway run --gateway`."""
 
     def __init__(
         self,
@@ -71,20 +73,16 @@ class RemoteRun:
         """``inputs``: globs of the workspace's files, from the current folder on; ``retries``: how often a lost run
         is started again.
         """
-        self._content = content
-        self._source = path
-        self._options = options
-        self._settings = settings
-        self._output_dir = output_dir
-        self._cancel = cancel
+        super().__init__(content, path, options, settings, output_dir, cancel)
         self._inputs = inputs
         self._retries = retries
         self._patience = patience or Patience()
         self._sending, self._abandoned = threading.Event(), threading.Event()
         self._uploader = GatewayClient(url, token, patience=self._patience, remark=_remark, stop=self._sending)
         self._client = GatewayClient(url, token, patience=self._patience, remark=_remark, stop=self._abandoned)
-        self._masker = Masker(options.secrets)
+        self._masker = _masker(options.secrets)
         self._run: Run | None = None
+        self._came_from: dict[str, Any] = {}
         self._error: BaseException | None = None
         self._asked: dict[str, int] = {}
         self._may_be_earlier = False
@@ -92,16 +90,17 @@ class RemoteRun:
 
     def run(self) -> int:
         """Send the source and its files, follow the run to its end, and leave its results."""
-        self._root = workspace_root(self._source, Path.cwd(), self._inputs)
+        sys.setswitchinterval(SWITCH_SECONDS)
+        self._root = workspace_root(self._path, Path.cwd(), self._inputs)
         found = find_files(self._root, self._inputs, cwd=Path.cwd())
         # Code that comes without a file seldom needs any.
-        remarks = found.remarks if self._source is not None or found.files else []
+        remarks = found.remarks if self._path is not None or found.files else []
         for remark in remarks[:MOST_REMARKS]:
             _remark(remark)
         if len(remarks) > MOST_REMARKS:
             _remark(f"{len(remarks) - MOST_REMARKS} more such remarks are left out.")
         self._files = found.files
-        self._baseline = previous_results(self._output_dir)
+        self._baseline = self._previous_results()
         self._mirror = Mirror(self._output_dir, self._settings, self._client, self._masker)
         try:
             self._follow_until_done()
@@ -110,27 +109,32 @@ class RemoteRun:
             self._mirror.finish(self._cancel, max(1.0, CANCEL_SECONDS + LAST_SECONDS - since))
         finally:
             self._mirror.release()
+            self._uploader.close()
+            self._client.close()
         return exit_code
 
     # -- the thread that does the work -----------------------------------------------------------------
 
-    def _work(self, done: int) -> None:
+    def _work(self, submitted: int) -> None:
+        """``submitted``: a pipe, written to when the run is on the gateway, and closed at the end."""
         try:
             self._submit(self._prepare())
+            with contextlib.suppress(OSError):  # nobody waits any more
+                os.write(submitted, b"s")
             self._follow()
             self._mirror.fetch_rest()
             self._settle()
         except BaseException as error:  # noqa: BLE001 — handed to the thread that waits, whatever it is
             self._error = error
         finally:
-            os.close(done)
+            os.close(submitted)
 
     def _prepare(self) -> Request:
         """The request, with everything that it needs on the gateway."""
         source = None
-        if self._source is not None:
-            folder = Path(os.path.abspath(self._source)).parent.resolve()
-            source = (folder / self._source.name).relative_to(self._root).as_posix()
+        if self._path is not None:
+            folder = Path(os.path.abspath(self._path)).parent.resolve()
+            source = (folder / self._path.name).relative_to(self._root).as_posix()
         sizes = sum(path.stat().st_size for path in self._files.values() if path.exists())
         progress = Progress(f"reading {_count(len(self._files), 'file')}", sizes)
         files = hash_files({name: path for name, path in self._files.items() if name != source}, self._watch(progress))
@@ -139,8 +143,8 @@ class RemoteRun:
         fields = fields_of(self._options)
         fields["name"] = _plain_name(self._options.name)
         fields["retries"] = self._retries
-        fields["git"] = git_state(self._root)
-        fields["build"] = jenkins_build(os.environ)
+        self._came_from = self._origin(self._root)
+        fields["git"], fields["build"] = self._came_from["git"], self._came_from["build"]
         fields["baseline"] = self._baseline.to_dict() if self._baseline else None
         request = make_request(self._content, source, files, env, fields)
         self._upload(request)
@@ -182,7 +186,7 @@ class RemoteRun:
             except ConflictError:
                 if not may_be_earlier:
                     raise
-                key, may_be_earlier, attempt = random.token_hex(16), False, 1
+                key, may_be_earlier, attempt = os.urandom(16).hex(), False, 1
                 continue
             # A run of this build that has ended is an earlier try, as by Jenkins' `retry`: this is the next one.
             if not (may_be_earlier and not submitted.is_ours and submitted.run.is_finished):
@@ -226,7 +230,10 @@ class RemoteRun:
                 waiting = 0.2 if self._cancel.count else None
                 ready, _, _ = select.select([reader, self._cancel.fd], [], [], waiting)
                 if reader in ready:
-                    return
+                    if not os.read(reader, 1):
+                        return
+                    # While the gateway is at work there is time for what would hold up the end.
+                    load_projections(self._settings)
                 if not self._cancel.count:
                     continue
                 self._cancel.acknowledge()
@@ -286,14 +293,15 @@ class RemoteRun:
         return self._end(Status.LOST, reason, code)
 
     def _end(self, status: Status, reason: str, exit_code: int) -> int:
-        sink = MaskingSink.around(_Sink(self._mirror), self._masker)
+        sink: EventSink = _Sink(self._mirror)
+        if self._masker is not None:
+            from ..runner.masking import MaskingSink
+
+            sink = MaskingSink.around(sink, self._masker)
         if self._mirror.is_empty:
             from ..runner.queued import queued_fields
-            from ..sources.program import Program
 
-            digest = f"sha256:{hashlib.sha256(self._content).hexdigest()}"
-            path = str(self._source) if self._source is not None else None
-            program = Program(name=self._options.name, path=path, format="unread", digest=digest, cells=[])
+            program = self._without_cells("unread")
             sink.append(EventType.RUN_QUEUED, **queued_fields(program, self._options, self._provenance()))
         seconds = round(time.monotonic() - self._started, 3)
         sink.append(
@@ -307,14 +315,21 @@ class RemoteRun:
         return exit_code
 
     def _provenance(self) -> dict[str, Any]:
-        baseline: Baseline | None = self._baseline
+        baseline = self._baseline
         return {
             "run": self._run.id if self._run else "none",
-            "git": git_state(self._root),
-            "build": jenkins_build(os.environ),
+            **(self._came_from or self._origin(self._root)),
             "baseline": baseline.to_dict() if baseline else None,
             "command": "run",
         }
+
+
+def _masker(secrets: Mapping[str, str]) -> Masker | None:
+    if not secrets:
+        return None
+    from ..runner.masking import Masker
+
+    return Masker(secrets)
 
 
 class _Sink:
@@ -340,7 +355,10 @@ def idempotency_key(environ: Mapping[str, str], request: Request) -> tuple[str, 
     if given := environ.get(KEY_VARIABLE):
         return given, False
     if not (tag := environ.get("BUILD_TAG")):
-        return random.token_hex(16), False
+        return os.urandom(16).hex(), False
+    import hashlib
+    import json
+
     told = {**request.body, "secrets": sorted(request.body.get("secrets", {}))}
     content = json.dumps([tag, told], sort_keys=True, default=str)
     return hashlib.sha256(content.encode("utf-8", "replace")).hexdigest(), True

@@ -12,13 +12,11 @@ with GatewayClient("http://gateway.example:8888", token=os.environ["KERNEL_GATEW
 from __future__ import annotations
 
 import os
-import secrets as random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Any, NamedTuple, Self, Unpack
 
 from ..errors import NotFoundError, UsageError
 from ..events import Event
@@ -53,8 +51,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Artifact:
+class Artifact(NamedTuple):
     """A file that a run brought back; ``size`` in bytes."""
 
     path: str
@@ -63,8 +60,7 @@ class Artifact:
     media_type: str = "application/octet-stream"
 
 
-@dataclass(frozen=True)
-class ConsoleText:
+class ConsoleText(NamedTuple):
     """A run's console from an offset on. ``end`` is the offset to go on from; ``more`` whether more will come."""
 
     text: str
@@ -72,8 +68,7 @@ class ConsoleText:
     more: bool
 
 
-@dataclass(frozen=True)
-class Submitted:
+class Submitted(NamedTuple):
     """A run that was asked for. ``is_ours``: queued by this request, as far as can be told, not by an earlier one."""
 
     run: Run
@@ -103,7 +98,7 @@ class GatewayClient:
         of the CA that signed the gateway's. ``remark`` takes sentences about outages. ``stop``: when it is set,
         waiting ends with `transport.Stopped`.
         """
-        timeouts = Timeouts() if timeout is None else Timeouts(min(timeout, Timeouts.connect), timeout, timeout)
+        timeouts = Timeouts() if timeout is None else Timeouts(min(timeout, Timeouts().connect), timeout, timeout)
         self._transport = Transport(
             url, token, timeouts=timeouts, patience=patience, ca_file=ca_file, remark=remark, stop=stop
         )
@@ -158,7 +153,7 @@ class GatewayClient:
         request = make_request(content, path, workspace, env, fields)
         self.upload(request.blobs)
         # Without a key of the caller's, one of ours keeps a lost answer from starting a second run.
-        return self.post_run(request, idempotency_key or random.token_hex(16)).run
+        return self.post_run(request, idempotency_key or os.urandom(16).hex()).run
 
     def post_run(self, request: Request, idempotency_key: str) -> Submitted:
         """Queue a prepared request, whose blobs were sent before."""

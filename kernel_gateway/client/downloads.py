@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from pathlib import Path
 from typing import IO
@@ -45,6 +44,8 @@ def download(transport: Transport, path: str, target: Path, *, sha256: str | Non
 
 def _fill(transport: Transport, path: str, file: IO[bytes], size: int) -> str:
     """Write the whole content; returns its digest."""
+    import hashlib
+
     digest = hashlib.sha256()
     outage = Outage(transport)
     etag: str | None = None

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import ssl
 from typing import Any
-from urllib.parse import urlsplit
-
-import urllib3
 
 from .. import errors
 from ..errors import (
@@ -21,6 +17,7 @@ from ..errors import (
     UnreachableError,
     UsageError,
 )
+from .wire import NoAnswerError
 
 NOT_NOW = frozenset({429, 502, 503, 504})
 """Answers after which the same request may well succeed."""
@@ -97,42 +94,6 @@ def _sentence(document: dict[str, Any] | None) -> str:
     return text[:_LONGEST]
 
 
-def no_answer(url: str, error: urllib3.exceptions.HTTPError) -> UnreachableError:
+def no_answer(url: str, error: NoAnswerError) -> UnreachableError:
     """The error for a request that got no answer, with its cause in plain words and what to check."""
-    cause, check = _cause(url, error)
-    return UnreachableError(f"No gateway answers at {url}: {cause}. {check}")
-
-
-def _cause(url: str, error: urllib3.exceptions.HTTPError) -> tuple[str, str]:
-    port = urlsplit(url).port
-    usual = "Check that the URL (--gateway or KERNEL_GATEWAY_URL) is right and that `kernel-gateway serve` runs there."
-    if isinstance(error, urllib3.exceptions.NameResolutionError):
-        return f"the name {urlsplit(url).hostname} is not known to this machine", usual
-    # urllib3 derives "no connection" from "timed out while connecting".
-    if isinstance(error, urllib3.exceptions.ConnectTimeoutError) and "refused" not in _short(error):
-        return "the connection attempt timed out", usual + " A firewall may lie between."
-    if isinstance(error, urllib3.exceptions.ReadTimeoutError):
-        return "it accepted the connection but did not answer in time", "The gateway's log may tell why."
-    reason = getattr(error, "reason", None)
-    if isinstance(error, urllib3.exceptions.ProxyError):
-        return f"the proxy failed ({_short(error)})", "Name the gateway's host in NO_PROXY if it needs no proxy."
-    if isinstance(error, urllib3.exceptions.SSLError) or isinstance(reason, ssl.SSLError):
-        text = _short(error)
-        if "CERTIFICATE_VERIFY_FAILED" in text or "certificate verify failed" in text:
-            help = "Name the CA's certificate file in SSL_CERT_FILE if the gateway has one of your own."
-            return "its TLS certificate is not trusted by this machine", help
-        return f"TLS failed ({text})", f"Check whether the URL must begin with http:// (port {port})."
-    text = _short(error)
-    if "refused" in text:
-        return "the connection was refused", usual
-    return f"the connection broke ({text})", usual
-
-
-def _short(error: BaseException) -> str:
-    """The innermost cause of a urllib3 error, in its own words."""
-    inner: BaseException = error
-    while (cause := inner.__cause__ or getattr(inner, "reason", None)) is not None and isinstance(cause, BaseException):
-        inner = cause
-    if isinstance(inner, OSError) and inner.strerror:
-        return inner.strerror.lower()
-    return str(inner).split("Caused by")[0].strip().rstrip(".") or type(inner).__name__
+    return UnreachableError(f"No gateway answers at {url}: {error.cause}. {error.check}")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from ..errors import UsageError
 from ..settings import RunOptions
@@ -28,7 +26,10 @@ class RunFields(TypedDict, total=False):
     """What `GatewayClient.submit` takes besides source and workspace; the command line's options of the same name.
 
     ``retries``: how often a run whose runner was lost is started again. ``priority``: higher goes first, -100 to 100.
-    ``env``: a requirements.txt, pyproject.toml or environment.yml. ``require``: gates. ``secrets``: name → value.
+    ``env``: a requirements.txt, pyproject.toml or environment.yml. ``require``: gates.
+    ``gate_fails``: a missed gate makes the run failed, not unstable. ``compare_with``: what gates compare with, in the
+    gateway's MLflow; ``register_model``, ``promote``: name and alias for the model that the program logs there.
+    ``secrets``: name → value.
     """
 
     name: str
@@ -41,6 +42,10 @@ class RunFields(TypedDict, total=False):
     env: str | os.PathLike[str] | None
     artifacts: Sequence[str]
     require: Sequence[str]
+    gate_fails: bool
+    compare_with: str | None
+    register_model: str | None
+    promote: str | None
     secrets: Mapping[str, str]
     allow_errors: bool
     priority: int
@@ -50,12 +55,11 @@ class RunFields(TypedDict, total=False):
     baseline: Mapping[str, Any] | None
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A body, and the blobs that must be on the gateway before it is sent."""
 
     body: dict[str, Any]
-    blobs: list[Blob] = field(default_factory=list)
+    blobs: Sequence[Blob] = ()
 
 
 def make_request(
@@ -71,6 +75,8 @@ def make_request(
     if text is not None:
         source["content"] = text
     else:
+        import hashlib
+
         source["sha256"] = hashlib.sha256(content).hexdigest()
         blobs.append(Blob(source["sha256"], len(content), content))
     body: dict[str, Any] = {
@@ -118,6 +124,10 @@ def fields_of(options: RunOptions) -> RunFields:
         label=options.label,
         artifacts=options.artifacts,
         require=options.gates,
+        gate_fails=options.gate_fails,
+        compare_with=options.baseline,
+        register_model=options.register,
+        promote=options.promote,
         secrets=options.secrets,
         allow_errors=options.allow_errors,
     )

@@ -7,7 +7,7 @@ run's event log, its id the event's ``seq``; lines that begin with a colon are h
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -25,8 +25,7 @@ MAX_EMPTY = 5
 """Connections in a row that end without a new event before the run is looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """An event and the line of the log that it stands in, line end included."""
 
     event: Event

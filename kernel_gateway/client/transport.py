@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
-
-import urllib3
 
 from .. import __version__
 from ..errors import UnreachableError, UsageError
 from .problems import NOT_NOW, no_answer, problem
+from .wire import NoAnswerError, PlainWire, Response, Wire
 
 FIRST_DELAY, LAST_DELAY = 0.1, 5.0
 """Seconds between two tries: doubled from the first to the last."""
@@ -41,8 +37,7 @@ class Stopped(Exception):
     """The caller's ``stop`` was set while a request waited for its next try."""
 
 
-@dataclass(frozen=True)
-class Timeouts:
+class Timeouts(NamedTuple):
     """Seconds: to connect, for the next bytes of an answer, and for the next bytes of a stream, heartbeats included."""
 
     connect: float = 10.0
@@ -50,8 +45,7 @@ class Timeouts:
     stream: float = 60.0
 
 
-@dataclass
-class Patience:
+class Patience(NamedTuple):
     """For how long an absent gateway is waited for: one that never answered, and one that did before. Seconds."""
 
     first: float = 10.0
@@ -81,6 +75,8 @@ class Outage:
 
     def wait(self, error: UnreachableError | Exception, at_least: float = 0.0) -> None:
         """Wait until the next try is due. Raises `error` when patience has run out, `Stopped` when told to stop."""
+        from random import uniform
+
         now = time.monotonic()
         if self._since is None:
             self._since = now
@@ -90,7 +86,7 @@ class Outage:
         if not self._told and (now - self._since > 1 or at_least > 1):
             self._told = True
             self._transport.remark(f"{str(error).split(': ')[0].rstrip('.')}; trying again for up to {limit:.0f} s.")
-        delay = max(at_least, self._delay * random.uniform(0.5, 1.0))
+        delay = max(at_least, self._delay * uniform(0.5, 1.0))
         self._delay = min(self._delay * 2, LAST_DELAY)
         if self._transport.stop.wait(min(delay, max(0.05, self._since + limit - now))):
             raise Stopped
@@ -99,11 +95,12 @@ class Outage:
 class Answer:
     """An answer's status, headers and content. ``lost`` counts the tries before whose answer never came."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, lost: int = 0) -> None:
+    def __init__(self, response: Response, lost: int = 0) -> None:
+        """Reads the content. Raises `NoAnswerError` when it does not come."""
         self.lost = lost
         self.status = response.status
         self.headers = response.headers
-        self.content = response.data
+        self.content = response.read()
 
     def json(self) -> Any:
         """The content as JSON. Raises `UnreachableError` where it is none: something else answers at this URL."""
@@ -136,26 +133,13 @@ class Transport:
         self.has_token = bool(token)
         self.remark: Remark = remark or (lambda sentence: None)
         self.stop = stop or threading.Event()
-        self._timeouts = timeouts or Timeouts()
-        self._patience = patience or Patience()
+        self._timeouts = Timeouts() if timeouts is None else timeouts
+        self._patience = Patience() if patience is None else patience
         self._has_answered = False
         self._headers = {"user-agent": f"kernel-gateway/{__version__}", "accept-encoding": "identity"}
         if token:
             self._headers["authorization"] = f"Bearer {_check_token(token)}"
-        self._pool = self._make_pool(ca_file)
-
-    def _make_pool(self, ca_file: str | None) -> urllib3.PoolManager:
-        # urllib3 sets TCP_NODELAY by itself. Repeating is done here, where it can be told and stopped.
-        options: dict[str, Any] = {"maxsize": 8, "retries": False, "blocksize": UPLOAD_BLOCK}
-        if self.url.startswith("https:"):
-            options |= {"cert_reqs": "CERT_REQUIRED"}
-            if ca_file:
-                if not os.path.isfile(ca_file):
-                    raise UsageError(f"There is no file {ca_file} with the gateway's CA certificate.", field="ca_file")
-                options["ca_certs"] = ca_file
-        if proxy := _proxy(self.url):
-            return urllib3.ProxyManager(proxy, **options)
-        return urllib3.PoolManager(**options)
+        self._wire = _wire(self.url, ca_file)
 
     @property
     def patience_now(self) -> float:
@@ -164,7 +148,7 @@ class Transport:
 
     def close(self) -> None:
         """Close idle connections."""
-        self._pool.clear()
+        self._wire.close()
 
     def request(
         self,
@@ -191,16 +175,13 @@ class Transport:
             sent["content-type"] = "application/json"
         elif content is not None:
             sent |= {"content-type": "application/octet-stream", "content-length": str(size)}
-        times = self._times(self._timeouts.read if timeout is None else timeout)
+        seconds = self._timeouts.read if timeout is None else timeout
         lost = 0
         while True:
             try:
-                response = self._send(method, path, query, content() if content else body, sent, times, preload=True)
-                answer = Answer(response, lost)
-            except urllib3.exceptions.HTTPError as error:
-                lost += not isinstance(
-                    error, urllib3.exceptions.ConnectTimeoutError | urllib3.exceptions.NewConnectionError
-                )
+                answer = Answer(self._send(method, path, query, content() if content else body, sent, seconds), lost)
+            except NoAnswerError as error:
+                lost += error.sent
                 outage.wait(no_answer(self.url, error))
                 continue
             if answer.status < 400:
@@ -214,56 +195,50 @@ class Transport:
     @contextmanager
     def stream(
         self, path: str, *, query: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
-    ) -> Iterator[urllib3.BaseHTTPResponse]:
+    ) -> Iterator[Response]:
         """An answer below 400 whose content is read by the caller, who also repeats: one try only.
 
         Raises `UnreachableError` for a broken connection, also from the ``with`` block, with ``retry_after`` set
         where the gateway gave it, and other `GatewayError` for what repeating doesn't mend.
         """
-        response: urllib3.BaseHTTPResponse | None = None
+        response: Response | None = None
         try:
-            times = self._times(self._timeouts.stream)
-            response = self._send("GET", path, query, None, dict(headers or {}), times, preload=False)
+            response = self._send("GET", path, query, None, headers or {}, self._timeouts.stream)
             if response.status >= 400:
                 failure = problem(self.url, response.status, response.read(), self.has_token)
                 if response.status in NOT_NOW:
                     raise NotNow(str(failure), _retry_after(response.headers))
                 raise failure
             yield response
-        except urllib3.exceptions.HTTPError as error:
+        except NoAnswerError as error:
             raise NotNow(str(no_answer(self.url, error))) from error
         finally:
             if response is not None:
                 response.close()
-
-    def _times(self, read: float) -> urllib3.Timeout:
-        return urllib3.Timeout(connect=min(self._timeouts.connect, read), read=read)
 
     def _send(
         self,
         method: str,
         path: str,
         query: Mapping[str, Any] | None,
-        body: Any,
-        headers: dict[str, str],
-        times: urllib3.Timeout,
-        *,
-        preload: bool,
-    ) -> urllib3.BaseHTTPResponse:
+        body: bytes | Iterator[bytes] | None,
+        headers: Mapping[str, str],
+        seconds: float,
+    ) -> Response:
         url = self.url + path
         if given := {name: value for name, value in (query or {}).items() if value is not None}:
             url += "?" + urlencode(given)
-        response = self._pool.request(
+        response = self._wire.send(
             method,
             url,
-            body=body,
-            headers={**self._headers, **headers},
-            timeout=times,
-            preload_content=preload,
-            redirect=False,
+            {**self._headers, **headers},
+            body,
+            connect=min(self._timeouts.connect, seconds),
+            read=seconds,
         )
         self._has_answered = True
         if 300 <= response.status < 400 and response.status != 304:
+            response.close()
             target = response.headers.get("location", "another address")
             raise UnreachableError(f"{self.url} sends on to {target}: use that URL for the gateway.")
         return response
@@ -275,6 +250,16 @@ class NotNow(UnreachableError):
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+def _wire(url: str, ca_file: str | None) -> Wire:
+    """What reaches this URL. Raises `UsageError` for a CA file that isn't there."""
+    proxy = _proxy(url)
+    if proxy is None and urlsplit(url).scheme == "http":
+        return PlainWire(url)
+    from .secure import SecureWire
+
+    return SecureWire(proxy, ca_file)
 
 
 def check_url(url: str) -> str:
@@ -329,6 +314,8 @@ def _retry_after(headers: Mapping[str, str]) -> float:
     try:
         seconds = float(value)
     except ValueError:
+        from email.utils import parsedate_to_datetime
+
         try:
             seconds = parsedate_to_datetime(value).timestamp() - time.time()
         except (ValueError, TypeError):

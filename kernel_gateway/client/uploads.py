@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import GatewayError, UnreachableError, UsageError
 from .transport import UPLOAD_BLOCK, Stopped, Transport
@@ -24,8 +22,7 @@ Tell = Callable[[int], None]
 """Takes the bytes sent since the last call; negative ones when a try begins anew."""
 
 
-@dataclass(frozen=True)
-class Blob:
+class Blob(NamedTuple):
     """Content to send: bytes, or a file that is read when it is sent."""
 
     sha256: str
@@ -76,6 +73,8 @@ def upload(
     total = sum(blob.size for blob in todo)
     if not todo:
         return 0, 0
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
     tell = begin(len(todo), total) if begin else _ignore
     with ThreadPoolExecutor(max_workers=THREADS) as pool:
         jobs = [pool.submit(put, transport, blob, tell) for blob in todo]

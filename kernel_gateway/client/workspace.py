@@ -6,25 +6,21 @@ folder in the same way. Nothing outside the root is ever sent: links that lead o
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import UsageError
+from ..runner.provenance import may_be_in_repository
 
 READ = 1 << 20
 HASHING_THREADS = min(8, os.cpu_count() or 1)
 GIT_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class WorkspaceFile:
+class WorkspaceFile(NamedTuple):
     """A file as it was when it was hashed. ``file`` is where it lies, ``path`` its name in the workspace."""
 
     path: str
@@ -38,12 +34,11 @@ class WorkspaceFile:
         return {"path": self.path, "sha256": self.sha256, "size": self.size, "executable": self.executable}
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """Files by their names, and sentences for the user about what is not sent, and why."""
 
-    files: dict[str, Path] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
+    files: dict[str, Path]
+    remarks: list[str]
 
 
 def workspace_root(source: Path | None, cwd: Path, inputs: Sequence[str]) -> Path:
@@ -66,7 +61,7 @@ def find_files(root: Path, inputs: Sequence[str] = (), *, cwd: Path | None = Non
     A folder that matches stands for all in it. Raises `UsageError` for a glob that is absolute, holds ``..`` or
     matches nothing.
     """
-    found = Found()
+    found = Found({}, [])
     if inputs:
         base = (cwd or root).resolve()
         for glob in inputs:
@@ -111,6 +106,10 @@ def _links(folder: str, names: Iterable[str]) -> list[str]:
 
 def _tracked(root: Path) -> list[Path] | str:
     """What git tracks below a folder, as it lies on disk; why that can't be told as a beginning of a sentence."""
+    if not may_be_in_repository(root):
+        return f"{root} is in no git repository"
+    import subprocess
+
     environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environ |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     command = ["git", "-c", "core.fsmonitor=false", "-C", str(root), "ls-files", "-z", "--recurse-submodules"]
@@ -184,6 +183,10 @@ def hash_files(
 
     A file that goes meanwhile is left out. Raises `UsageError` for one that can't be read.
     """
+    if not files:
+        return []
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(max_workers=threads) as pool:
         hashed = pool.map(lambda item: hash_file(item[0], item[1], tell), sorted(files.items()))
         return [file for file in hashed if file is not None]
@@ -191,6 +194,8 @@ def hash_files(
 
 def hash_file(name: str, path: Path, tell: Callable[[int], None] | None = None) -> WorkspaceFile | None:
     """One file with digest and size; None if it is gone. Raises `UsageError` when it can't be read."""
+    import hashlib
+
     digest = hashlib.sha256()
     size = 0
     try:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +33,12 @@ _BUILD_VARIABLES = {
 _URLS = frozenset({"url", "change_url", "remote", "jenkins"})
 
 
+def may_be_in_repository(folder: Path) -> bool:
+    """Whether git has anything to say of a folder: one without a ``.git`` in it or above is not worth a process."""
+    folder = folder.absolute()
+    return any((above / ".git").exists() for above in (folder, *folder.parents))
+
+
 def git_state(folder: Path) -> dict[str, Any] | None:
     """The git state of a working folder, or None where git or a repository is missing or doesn't answer.
 
@@ -42,6 +46,10 @@ def git_state(folder: Path) -> dict[str, Any] | None:
     credentials, null without one), ``dirty`` (tracked files differ; null when that took too long to find out).
     Untracked files don't count: a run's own results are often among them.
     """
+    if not may_be_in_repository(folder):
+        return None
+    import subprocess
+
     state: dict[str, Any] = {"commit": None, "branch": None, "remote": None, "dirty": None}
     try:
         status = _git(folder, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
@@ -72,6 +80,8 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     """What a git command prints; None when it fails. Raises `subprocess.TimeoutExpired`."""
+    import subprocess
+
     environ = {name: value for name, value in os.environ.items() if name not in _GIT_FOLDER_VARIABLES}
     # Reading must neither take locks nor run what the repository's own configuration names.
     environ |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
@@ -127,7 +137,9 @@ def installed_packages(python: str) -> dict[str, str]:
     Only folder names are read, so that it costs milliseconds and starts nothing. Empty when `python` is no
     interpreter of a layout that is known. The first of two versions on the path counts, as for an import.
     """
-    path = shutil.which(python)
+    from shutil import which
+
+    path = which(python)
     if path is None:
         return {}
     found: dict[str, str] = {}

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from ..events import Status, decode_number
+from ..projections.history import history_after
 from ..projections.metrics import MetricSummary
 
 _NUMBERS = ("first", "last", "min", "max", "mean")
@@ -50,6 +51,15 @@ def previous_results(folder: Path) -> Baseline | None:
         return Baseline.from_dict(earlier) if earlier else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def previous_history(folder: Path) -> list[dict[str, Any]]:
+    """The ``provenance.history`` of the run that follows the one in a folder; empty if there is none."""
+    try:
+        record = orjson.loads((folder / "run.json").read_bytes())
+    except (OSError, ValueError):
+        return []
+    return history_after(record) if isinstance(record, dict) else []
 
 
 def _baseline(run: str, metrics: dict[str, dict[str, Any]]) -> Baseline:

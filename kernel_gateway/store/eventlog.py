@@ -7,12 +7,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import orjson
 
 from ..errors import StorageError
 from ..events import Event, EventType, now
+
+if TYPE_CHECKING:
+    from .watching import FileWatch
 
 BUFFER = 1 << 20
 """Bytes held back before they are written even though no `flush` was asked for."""
@@ -223,9 +226,9 @@ def follow_events(log: EventLog) -> Iterator[Event]:
 
 
 class LogReader:
-    """Reads a log that another process may be writing, without waiting: `read` returns what has come since.
+    """Reads a log that another process may be writing: `read` returns what has come since, `wait` waits for more.
 
-    `follow_file` waits with one; so do callers who have something to say in between, such as heartbeats.
+    `follow_file` does so in turn; so do callers who have something to say in between, such as heartbeats.
     """
 
     def __init__(self, path: Path, after: int = 0) -> None:
@@ -233,6 +236,7 @@ class LogReader:
         self.path = path
         self.after = after
         self._file: BinaryIO | None = None
+        self._watch: FileWatch | None = None
         self._seen = 0
 
     def read(self, size: int = 1 << 20) -> list[Event]:
@@ -256,7 +260,21 @@ class LogReader:
                     events.append(event)
             if not lines:
                 break
+        if events and self._watch is not None:
+            self._watch.found()
         return events
+
+    def wait(self, seconds: float) -> None:
+        """Wait until there may be more to `read`, at most so long: it returns at once when the log grows."""
+        seconds = max(0.0, seconds)
+        if self._watch is None and self._file is not None:
+            from .watching import FileWatch
+
+            self._watch = FileWatch(self.path)
+        elif self._watch is not None:
+            self._watch.wait(seconds)
+        else:
+            time.sleep(min(seconds, LOOK_SECONDS))
 
     @property
     def is_deleted(self) -> bool:
@@ -267,6 +285,8 @@ class LogReader:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+        if self._watch is not None:
+            self._watch.close()
 
     def __enter__(self) -> Self:
         return self
@@ -285,27 +305,23 @@ def _event_of(line: bytes) -> Event | None:
     return event
 
 
-SLOWEST_POLL = 5
-"""How many times longer than at first `follow_file` waits between looks at a log to which nothing comes."""
+LOOK_SECONDS = 0.01
+"""How often a log is looked at that is not there yet or that nothing tells of, and `follow_file` may stop."""
 
 
-def follow_file(path: Path, after: int, stop: Callable[[], bool], poll: float = 0.01) -> Iterator[Event]:
+def follow_file(path: Path, after: int, stop: Callable[[], bool]) -> Iterator[Event]:
     """The events of a log that any process writes, those with a ``seq`` greater than `after`, as they come.
 
     Ends once `stop` says so and all that was in the file by then has been read, or when the file is deleted.
-    `poll` is in seconds; a log that has been quiet is looked at a fifth as often. The file need not be there yet.
+    The file need not be there yet.
     Nothing is held but the lines under way, so a slow reader costs the writer nothing. Raises OSError.
     """
-    wait = poll
     with LogReader(path, after) as reader:
         while True:
             stopping = stop()  # asked before the file is read: what stood in it when the run ended is never missed
             events = reader.read()
             yield from events
-            if events:
-                wait = poll
-            elif stopping or reader.is_deleted:
-                return
-            else:
-                time.sleep(wait)
-                wait = min(wait * 1.5, poll * SLOWEST_POLL)
+            if not events:
+                if stopping or reader.is_deleted:
+                    return
+                reader.wait(LOOK_SECONDS)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 from pathlib import Path
 from typing import IO, Self
 
 from ..errors import StorageError, UsageError
 from ..projections import PROJECTIONS
-from ..projections.console import Console
-from ..projections.report import Report
 from ..settings import Settings
 from .blobs import BlobStore
 from .eventlog import EventLog, read_events
@@ -83,7 +80,9 @@ class RunFolder:
             if folder.is_symlink():
                 folder.unlink()
             elif folder.exists():
-                shutil.rmtree(folder)
+                from shutil import rmtree
+
+                rmtree(folder)
         for left in self.path.glob(".*.part"):
             left.unlink(missing_ok=True)
 
@@ -92,6 +91,9 @@ class RunFolder:
 
         Each file is written whole or not at all, and one that fails does not stop the others.
         """
+        from ..projections.console import Console
+        from ..projections.report import Report
+
         self._reserve.unlink(missing_ok=True)
         failures: list[str] = []
         reducers = {name: factory(self._settings, self.blobs.get) for name, factory in PROJECTIONS.items()}
@@ -121,6 +123,19 @@ class RunFolder:
             (self.path / ".reserve").unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = -1
+
+
+def load_projections(settings: Settings) -> None:
+    """Import what `RunFolder.write_results` needs, ahead of time: whoever waits for a run has time for it."""
+    from ..projections.report import Report
+
+    Report(settings, _no_blob)
+    for factory in PROJECTIONS.values():
+        factory(settings, _no_blob)
+
+
+def _no_blob(digest: str) -> bytes:
+    raise KeyError(digest)
 
 
 class _Part:

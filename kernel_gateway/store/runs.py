@@ -149,13 +149,15 @@ class RunStore:
         status: str | None = None,
         build: str | None = None,
         token: str | None = None,
+        text: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> tuple[Records, str | None]:
         """A page of runs, newest first, and the cursor of the next one, None at the end.
 
         Runs submitted in between move nothing: they come before the first page. `build` is ``JOB#NUMBER``, or
-        ``JOB`` for all builds of it. Raises `UsageError` for a cursor that no earlier page gave.
+        ``JOB`` for all builds of it. `text` is a part of the id, name, build, kernel, token or reason, in any case.
+        Raises `UsageError` for a cursor that no earlier page gave.
         """
         query = select(*_COLUMNS).order_by(runs.c.created.desc(), runs.c.id.desc())
         for column, value in ((runs.c.name, name), (runs.c.status, status), (runs.c.token, token)):
@@ -163,6 +165,8 @@ class RunStore:
                 query = query.where(column == value if storable(value) else false())
         if build is not None:
             query = query.where(_is_build(build) if storable(build) else false())
+        if text is not None:
+            query = query.where(_holds(text) if storable(text) else false())
         if cursor is not None:
             query = query.where(tuple_(runs.c.created, runs.c.id) < _place(*read_cursor(cursor)))
         limit = min(max(limit, 1), LONGEST_PAGE)
@@ -201,6 +205,16 @@ class RunStore:
     def _all(self, which: ColumnElement[bool], order: ColumnElement[Any]) -> Records:
         with reading(self._engine) as connection:
             return _records(connection, select(*_COLUMNS).where(which).order_by(order, runs.c.id))
+
+    def queue_places(self, records: Sequence[RunRecord]) -> dict[str, int]:
+        """The place in the queue of each of some runs that waits in it: 1 is the next that fits."""
+        waiting = {record.id for record in records if record.status == Status.QUEUED}
+        if not waiting:
+            return {}
+        order = select(runs.c.id).where(_waiting())
+        with reading(self._engine) as connection:
+            queue = connection.execute(order.order_by(runs.c.priority.desc(), runs.c.created, runs.c.id)).scalars()
+            return {id: place for place, id in enumerate(queue, 1) if id in waiting}
 
     def queue_length(self) -> int:
         """How many runs are queued."""
@@ -311,6 +325,11 @@ def _waiting(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
 
 def _is_build(build: str) -> ColumnElement[bool]:
     return or_(runs.c.build_key == build, runs.c.build_key.startswith(f"{build}#", autoescape=True))
+
+
+def _holds(text: str) -> ColumnElement[bool]:
+    columns = (runs.c.id, runs.c.name, runs.c.build_key, runs.c.kernel, runs.c.token, runs.c.reason)
+    return or_(*(column.icontains(text, autoescape=True) for column in columns))
 
 
 def _place(created: datetime, id: str) -> ColumnElement[Any]:

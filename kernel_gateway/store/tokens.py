@@ -118,6 +118,14 @@ class TokenStore:
             self._note_use(record.id, now)
         return record
 
+    def by_id(self, id: str) -> TokenRecord | None:
+        """The record of a token that counts now, by its id; None for one that is unknown, expired or revoked.
+
+        Called for each request of a login that a token began.
+        """
+        found = self._find(tokens.c.id == id) if storable(id) else []
+        return found[0] if found and found[0].is_valid(datetime.now(UTC)) else None
+
     def _note_use(self, id: str, now: datetime) -> None:
         stale = or_(tokens.c.last_used.is_(None), tokens.c.last_used <= now - LAST_USED_STEP)
         try:

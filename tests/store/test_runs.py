@@ -53,6 +53,33 @@ def test_a_run_comes_back_as_it_was_submitted(store: RunStore) -> None:
     assert before <= record.created <= datetime.now(UTC)
 
 
+def test_a_text_is_looked_for_in_all_that_people_know_a_run_by(store: RunStore) -> None:
+    build = {"job": "nightly", "number": 12}
+    submit(store, "a-1", name="Train 100%", kernel="ir", token="ci", build=build)
+    submit(store, "b-2", name="other", token="me")
+    store.finish("b-2", Status.FAILED, "Cell 1 failed: ZeroDivisionError", 1, 0.1)
+
+    def found(text: str) -> list[str]:
+        return [record.id for record in store.list(text=text)[0]]
+
+    for text_ in ("a-1", "train", "TRAIN", "100%", "nightly#12", "IR", "ci"):
+        assert found(text_) == ["a-1"], text_
+    assert found("zerodivision") == found("b-2") == ["b-2"]
+    assert found("%") == ["a-1"]
+    assert found("_") == found("no such") == found("\0") == []
+    assert found("-") == ["b-2", "a-1"]
+
+
+def test_queued_runs_know_their_place(store: RunStore) -> None:
+    records = [submit(store, id, priority=priority) for id, priority in (("a", 0), ("b", 5), ("c", 0))]
+    records.append(submit(store, "gone"))
+    store.request_cancel("gone")
+
+    assert store.queue_places(records) == {"b": 1, "a": 2, "c": 3}
+    assert store.queue_places(records[2:3]) == {"c": 3}
+    assert store.queue_places([]) == {}
+
+
 def test_the_queue_goes_by_priority_then_age(store: RunStore) -> None:
     for id, priority in (("a", 0), ("b", 5), ("c", 0), ("d", 5), ("e", -1)):
         submit(store, id, priority=priority)

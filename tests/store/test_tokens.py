@@ -37,6 +37,18 @@ def test_a_token_gets_in_and_is_named_by_what_it_was_made_as(tokens: TokenStore)
     assert tokens.any()
 
 
+def test_a_token_is_found_by_its_id_as_long_as_it_counts(tokens: TokenStore, engine: Engine) -> None:
+    _, record = tokens.create("ci", ["read"])
+    _, short = tokens.create("short", ["read"], datetime.now(UTC) + timedelta(seconds=0.2))
+
+    assert tokens.by_id(record.id) == record
+    assert tokens.by_id("ci") is tokens.by_id("") is tokens.by_id("\0") is None
+    tokens.revoke("ci")
+    assert tokens.by_id(record.id) is None
+    time.sleep(0.3)
+    assert tokens.by_id(short.id) is None
+
+
 def test_a_token_has_256_random_bits_and_the_database_none_of_them(tokens: TokenStore, engine: Engine) -> None:
     plain, _ = tokens.create("ci", ["run"])
     other, _ = tokens.create("other", ["run"])

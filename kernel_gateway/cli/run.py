@@ -14,6 +14,7 @@ import click
 from ..errors import GatewayError, UsageError
 from ..runner.ending import Cancellation
 from ..settings import PREFIX, RunOptions, Settings
+from .owner_gates import gates_beside
 
 EPILOG = """\
 Exit codes: 0 succeeded, 1 a cell failed, 2 bad usage or unreadable source, 3 gate not met, 4 timed out,
@@ -69,8 +70,20 @@ positive = click.FloatRange(min=0, min_open=True)
     help="Gate, e.g. 'accuracy >= 0.9'. Repeatable; all must be met.",
 )
 @click.option(
+    "--baseline",
+    metavar="RUN",
+    help="What gates compare with: a results folder or run.json, an MLflow run, models:/NAME@ALIAS, or an alias of "
+    "--register's model; default: the last successful run of the output folder.",
+)
+@click.option("--gate-fails", is_flag=True, help="A missed gate makes the run failed (exit 1), not unstable (exit 3).")
+@click.option(
     "--secret", "secrets", multiple=True, metavar="NAME", help="Environment variable to pass on and mask everywhere."
 )
+@click.option(
+    "--mlflow", metavar="URI", help="Track the run in MLflow: http://HOST:PORT, sqlite:///FILE, or local for one's own."
+)
+@click.option("--register", metavar="NAME", help="Register the MLflow model that the program logs.")
+@click.option("--promote", metavar="ALIAS", help="Give the registered model this alias if all gates are met.")
 @click.option("--allow-errors", is_flag=True, help="Go on after a failing cell.")
 @click.option("--output-dir", metavar="DIR", help="Where results go; default: kernel-runs/<source stem>.")
 @click.option(
@@ -84,7 +97,9 @@ positive = click.FloatRange(min=0, min_open=True)
     help="How often a gateway starts the run again after its runner was lost.",
 )
 def run(source: str | None, code: str | None, gateway: str | None, **options: Any) -> None:
-    """Run SOURCE: a notebook, script, percent script, R Markdown or Zeppelin note; - reads stdin."""
+    """Run SOURCE: a notebook, script, percent script, R Markdown or Zeppelin note; - reads stdin;
+    gate:NAME is a ready-made gate, and gate: lists them.
+    """
     cancel = Cancellation()
     _catch_signals(cancel)
     try:
@@ -119,11 +134,16 @@ def _run(
     content, path, name = _read_source(source, code)
     output_dir = Path(options.pop("output_dir") or Path("kernel-runs") / name)
     inputs, retries = options.pop("inputs"), options.pop("retries")
+    options["gates"] += gates_beside(path)
     run_options = _run_options(name, options)
     settings = Settings.from_environ(os.environ)
     if gateway:
         from .remote import RemoteRun
 
+        if run_options.mlflow or run_options.register or run_options.promote or run_options.baseline:
+            from .tracker import check_remote
+
+            check_remote(run_options)
         return RemoteRun(
             content,
             path,
@@ -152,6 +172,11 @@ def _read_source(source: str | None, code: str | None) -> tuple[bytes, Path | No
     assert source is not None
     if source == "-":
         return sys.stdin.buffer.read(), None, "stdin"
+    if source.startswith("gate:"):
+        from ..gates.ready_made import ready_made_notebook
+
+        content, name = ready_made_notebook(source)
+        return content, None, name
     path = Path(source)
     try:
         return path.read_bytes(), path, path.stem or "run"

@@ -15,7 +15,7 @@ import orjson
 
 from ..events import INLINE_LIMIT, STREAM_CHUNK, Event, EventSink, EventType, Status, encode_number
 from ..kernels.kernel import Message
-from ..projections.metrics import MetricSummary
+from ..projections.metrics import MAX_NAMES, MetricSummary
 from .ending import Ending
 from .masking import Masker
 from .metrics import Finding, Metric, MetricReader
@@ -53,6 +53,7 @@ class Outputs:
         self._over = False
         self._metrics = MetricReader()
         self.summaries: dict[str, MetricSummary] = {}
+        self._told_of_names = False
         self.widgets = WidgetStates()
 
     def message(self, message: Message, cell: int | None) -> None:
@@ -107,7 +108,7 @@ class Outputs:
         """Write metrics, and remarks about what looked like one."""
         for finding in findings:
             if isinstance(finding, Metric):
-                self.summaries.setdefault(finding.name, MetricSummary()).add(finding.value, finding.step)
+                self._summarise(finding)
                 self._sink.append(
                     EventType.METRIC,
                     name=finding.name,
@@ -117,6 +118,24 @@ class Outputs:
                 )
             else:
                 self._sink.append(EventType.LOG, level="warning", message=finding.message)
+
+    def _summarise(self, metric: Metric) -> None:
+        summary = self.summaries.get(metric.name)
+        if summary is None:
+            if len(self.summaries) >= MAX_NAMES:
+                self._warn_of_names()
+                return
+            summary = self.summaries[metric.name] = MetricSummary()
+        summary.add(metric.value, metric.step)
+
+    def _warn_of_names(self) -> None:
+        if not self._told_of_names:
+            self._told_of_names = True
+            message = (
+                f"This run has more than {MAX_NAMES:,} metric names; the others stand in events.jsonl only, and gates "
+                "can't see them. Is a step or an id part of the name? Print it as step=…"
+            )
+            self._sink.append(EventType.LOG, level="warning", message=message)
 
     def display(self, data: dict[str, Any], cell: int | None) -> None:
         """Write a display of our own making."""

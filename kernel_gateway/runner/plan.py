@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..errors import KernelspecError
+from ..errors import GateError, KernelspecError
 from ..gates import Gate, parse_gate
 from ..kernels.specs import Kernelspec, Kernelspecs
 from ..settings import RunOptions
-from ..sources import parameterize, parameters_cell
+from ..sources import GATES_PLACE, parameterize, parameters_cell
 from ..sources.program import Cell, Program
 
 
@@ -57,12 +57,11 @@ def make_plan(program: Program, options: RunOptions, specs: Kernelspecs) -> Plan
     default, remark = default_kernel(program, options, specs)
     program = with_parameters(program, options, specs, default)
     kernels = [_kernel_of(cell, default, specs) for cell in program.cells]
-    gates = [parse_gate(text) for text in options.gates]
     if options.env_file and not any(spec.takes_interpreter for spec in kernels if spec is not None):
         raise KernelspecError(
             f"--env makes an environment for Python, but kernel {default.name!r} is not one of Python.", field="env"
         )
-    return Plan(program, default, kernels, gates, [remark] if remark else [])
+    return Plan(program, default, kernels, _gates(program, options), [remark] if remark else [])
 
 
 def with_parameters(program: Program, options: RunOptions, specs: Kernelspecs, default: Kernelspec) -> Program:
@@ -72,6 +71,17 @@ def with_parameters(program: Program, options: RunOptions, specs: Kernelspecs, d
     cell = parameters_cell(program)
     spec = specs.resolve(cell.kernel) if cell is not None and cell.kernel else default
     return parameterize(program, options.parameters, language=spec.language, kernel_name=spec.name)
+
+
+def _gates(program: Program, options: RunOptions) -> list[Gate]:
+    """The gates that were asked for and those of the source, each once."""
+    gates = [parse_gate(text) for text in options.gates]
+    for index, text in enumerate(program.gates):
+        try:
+            gates.append(parse_gate(text))
+        except GateError as error:
+            raise GateError(f"{GATES_PLACE}[{index}] of the source: {error}", field="source") from None
+    return list({gate.expression.strip(): gate for gate in gates}.values())
 
 
 def _kernel_of(cell: Cell, default: Kernelspec, specs: Kernelspecs) -> Kernelspec | None:

@@ -26,6 +26,7 @@ def queued_fields(program: Program, options: RunOptions, provenance: Mapping[str
             "timeout": options.timeout,
             "cell_timeout": options.cell_timeout,
         },
+        "gates": _gates(program, options),
         "provenance": {
             "source_digest": program.digest,
             "parameters": program.parameters,
@@ -33,3 +34,11 @@ def queued_fields(program: Program, options: RunOptions, provenance: Mapping[str
             **provenance,
         },
     }
+
+
+def _gates(program: Program, options: RunOptions) -> list[dict[str, str]]:
+    """The gates that will be judged, each once, and who asked for each: the request or the source itself."""
+    origins = {text.strip(): "request" for text in options.gates}
+    for text in program.gates:
+        origins.setdefault(text.strip(), "source")
+    return [{"expression": text, "origin": origin} for text, origin in origins.items()]

@@ -7,9 +7,9 @@ import stat
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..errors import EXIT_CODES, GatewayError, KernelError, StorageError
@@ -31,7 +31,12 @@ from .outputs import BlobSink, Outputs
 from .plan import Plan, make_plan
 from .provenance import installed_packages
 from .queued import queued_fields
+from .warm import WarmKernel
 from .widgets import MIME as WIDGETS_MIME
+
+if TYPE_CHECKING:
+    from ..tracking.client import Tracking
+    from .tracked import Tracked
 
 METRICS_FILE = "metrics.json"
 """A file of metrics that the program itself writes in its working folder (DVC's convention)."""
@@ -41,6 +46,9 @@ METRICS_FILE_LIMIT = 16 << 20
 
 CANCELLED_COPY_SECONDS = 5.0
 """How long artifacts may still be copied after a cancel."""
+
+CANCELLED_READ_SECONDS = 1.0
+"""How long MLflow may still be asked for metrics after a cancel."""
 
 
 SIGNAL_SECONDS = 1.0
@@ -53,7 +61,9 @@ _ENDED_BY_OTHERS = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
 class Workplace:
     """Where a run happens. ``cwd``: the kernels' working folder; ``environ``: their environment, secrets
     included; ``artifacts``: where artifacts are copied; ``results``: a folder below which nothing is taken
-    for an artifact; ``agent``: this machine's name; ``sandbox``: what hides the rest of the service from kernels.
+    for an artifact; ``agent``: this machine's name; ``sandbox``: what hides the rest of the service from kernels;
+    ``tracking``: the tracker that takes the run to MLflow; ``fork_servers``: interpreter → socket of the fork server
+    for its kernels.
     """
 
     cwd: Path
@@ -62,6 +72,8 @@ class Workplace:
     results: Path
     agent: str
     sandbox: Sandbox | None = None
+    tracking: Tracking | None = None
+    fork_servers: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +101,8 @@ class Runner:
     """Executes one program. Use: `prelaunch` if the kernel can be guessed, then `run` once, then `close`.
 
     ``sink`` takes the events and ``blobs`` large outputs, both after the options' secrets were masked;
-    ``cancel`` may be asked for the run's end at any time.
+    ``cancel`` may be asked for the run's end at any time; ``warm`` is a kernel that was handed over, for the run to
+    use if it is the right one, and to end in any case.
     """
 
     def __init__(
@@ -102,6 +115,7 @@ class Runner:
         cancel: Cancellation,
         settings: Settings,
         specs: Kernelspecs,
+        warm: WarmKernel | None = None,
     ) -> None:
         self._options = options
         self._place = workplace
@@ -113,15 +127,36 @@ class Runner:
         self._specs = specs
         self._weak_secrets = masker.weak
         self._outputs = Outputs(sink, blobs, masker, settings.max_output_mb << 20 or None)
-        self._driver = Driver(sink, self._outputs, cancel, settings)
+        self._driver = Driver(sink, self._outputs, cancel, settings, warm.context if warm is not None else None)
         self._kernels = KernelSet(
-            self._driver, sink, settings, cwd=workplace.cwd, environ=workplace.environ, sandbox=workplace.sandbox
+            self._driver,
+            sink,
+            settings,
+            cwd=workplace.cwd,
+            environ=_environ(workplace),
+            sandbox=workplace.sandbox,
+            fork_servers=workplace.fork_servers,
+            warm=warm.kernel if warm is not None else None,
         )
+        self._tracked: Tracked | None = None
+        if workplace.tracking is not None:
+            self._track(workplace.tracking)
         self._versions = {"gateway": __version__}
         self._packages: dict[str, str] = {}
         self._language_info: dict[str, Any] = {}
         self._started = False
         self._begun = time.monotonic()
+
+    def _track(self, tracking: Tracking) -> None:
+        from .tracked import Tracked
+
+        tracked = Tracked(tracking, self._options, self._sink, self._outputs.summaries, self._pause)
+        self._tracked = tracked
+        self._kernels.before_cell = tracked.before_cell
+
+    def _pause(self, seconds: float) -> None:
+        self._driver.check()
+        self._driver.switchboard.step(seconds)
 
     def prelaunch(self, name: str) -> None:
         """Start a kernel before the program is even read; a wrong guess costs nothing but a little work."""
@@ -230,17 +265,18 @@ class Runner:
             self._packages |= installed_packages(kernel.spec.python)
         if not self._started:
             self._language_info = kernel.info.get("language_info") or {}
-            self._announce(kernel.name)
+            self._announce(kernel.name, self._kernels.start_of(kernel))
         else:
             versions = ", ".join(f"{name} {version}" for name, version in kernel.versions.items())
             self._log("info", f"Kernel {kernel.name!r} started ({versions}).")
 
-    def _announce(self, kernel: str) -> None:
+    def _announce(self, kernel: str, start: str | None = None) -> None:
         self._started = True
         self._sink.append(
             EventType.RUN_STARTED,
             agent=self._place.agent,
             kernel=kernel,
+            start=start,
             versions=dict(self._versions),
             language_info=self._language_info,
         )
@@ -257,6 +293,8 @@ class Runner:
             self._log("warning", "The program put another folder in place of its own; no files were taken from it.")
         else:
             self._take_files(verdict, before)
+        if self._tracked is not None:
+            self._tracked.collect(*([CANCELLED_READ_SECONDS] if verdict.status == Status.CANCELLED else []))
         if plan is not None:
             self._judge(plan.gates, verdict, baseline)
 
@@ -284,7 +322,8 @@ class Runner:
     def _judge(self, gates: list[Gate], verdict: _Verdict, baseline: Mapping[str, MetricLike] | None) -> None:
         missed = []
         for gate in gates:
-            result = gate.evaluate(self._outputs.summaries, baseline)
+            against = self._tracked.baseline_of(gate, baseline) if self._tracked is not None else baseline
+            result = gate.evaluate(self._outputs.summaries, against)
             self._sink.append(
                 EventType.GATE,
                 expression=result.expression,
@@ -295,9 +334,14 @@ class Runner:
             )
             if not result.passed:
                 missed.append(result.expression)
-        if missed and verdict.status == Status.SUCCEEDED:
-            verdict.status = Status.UNSTABLE
+        ran = verdict.status == Status.SUCCEEDED
+        if missed and ran:
+            verdict.status = Status.FAILED if self._options.gate_fails else Status.UNSTABLE
             verdict.reason = f"{'Gates were' if len(missed) > 1 else 'A gate was'} not met: {'; '.join(missed)}."
+        if self._tracked is not None and (problem := self._tracked.register(ran, gates_met=not missed)):
+            self._log("error", problem)
+            if verdict.status == Status.SUCCEEDED:
+                verdict.status, verdict.reason = Status.FAILED, problem
 
     def _finished(self, verdict: _Verdict) -> Outcome:
         code = verdict.exit_code if verdict.exit_code is not None else EXIT_CODES[verdict.status]
@@ -315,6 +359,15 @@ class Runner:
 
     def _log(self, level: str, message: str) -> None:
         self._sink.append(EventType.LOG, level=level, message=message)
+
+
+def _environ(place: Workplace) -> Mapping[str, str]:
+    """What kernels are started with."""
+    if place.tracking is None:
+        return place.environ
+    others = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")
+    own = {name: value for name, value in place.environ.items() if name not in others}
+    return own | place.tracking.environ()
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -78,12 +79,16 @@ def read_step(value: Any) -> int | None:
 
 
 def read_name(value: Any) -> str:
-    """A metric's name. Raises `Unreadable`."""
-    if not isinstance(value, str) or not value.strip():
+    """A metric's name, blanks and line ends in it as single blanks. Raises `Unreadable`."""
+    name = " ".join(value.split()) if isinstance(value, str) else ""
+    if not name:
         raise Unreadable(f"{shorten(value)} is not a name")
-    if len(value) > MAX_NAME:
+    if len(name) > MAX_NAME:
         raise Unreadable(f"the name {shorten(value)} is longer than {MAX_NAME} characters")
-    return value.strip()
+    # Names stand in terminals, XML and URLs: no escape sequences, no halves of characters.
+    if any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
+        raise Unreadable(f"the name {shorten(value)} has control characters in it")
+    return name
 
 
 def shorten(value: Any) -> str:

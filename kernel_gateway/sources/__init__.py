@@ -9,6 +9,7 @@ import hashlib
 
 from ..errors import SourceError
 from .document import Document, Reader, finish
+from .gates import GATES_PLACE, FileGate, metadata_gates, read_gates_file
 from .notebook import peek_kernel, read_notebook
 from .parameters import known_parameters, parameterize, parameters_cell, parse_parameters
 from .percent import read_markdown, read_script_or_cells
@@ -18,11 +19,13 @@ from .sniff import read_json, read_unnamed
 from .zeppelin import read_zeppelin
 
 __all__ = [
+    "GATES_PLACE",
     "LANGUAGE_BY_SUFFIX",
     "READERS",
     "Cell",
     "CellType",
     "Document",
+    "FileGate",
     "Program",
     "Reader",
     "known_parameters",
@@ -31,6 +34,7 @@ __all__ = [
     "parameters_cell",
     "parse_parameters",
     "peek_kernel",
+    "read_gates_file",
 ]
 
 READERS: dict[str, Reader] = {
@@ -70,6 +74,7 @@ def load_source(content: bytes, *, name: str, path: str | None, suffix: str, ker
         kernel=document.kernel,
         language=document.language,
         metadata=document.metadata,
+        gates=metadata_gates(document.metadata),
     )
 
 

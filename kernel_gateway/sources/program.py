@@ -38,7 +38,7 @@ class Cell:
 class Program:
     """A source as cells. ``kernel`` is the kernelspec name that the source itself gives, ``language``
     its language (lower case, as kernelspecs spell it); either may be None. ``digest`` is
-    ``sha256:<hex>`` of the source's bytes.
+    ``sha256:<hex>`` of the source's bytes. ``gates`` are those that its metadata asks for.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Program:
     language: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
+    gates: list[str] = field(default_factory=list)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Program:

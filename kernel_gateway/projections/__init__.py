@@ -8,17 +8,17 @@ so these two have shapes of their own. Any prefix of a log gives a valid result.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ..events import Event
 from ..settings import Settings
-from .bundles import Blobs
-from .console import Console
-from .junit import JUnit
-from .metrics import Metrics, MetricSummary, MetricTable
-from .notebook import Notebook
-from .report import Report
-from .run import Run
+
+if TYPE_CHECKING:
+    from .bundles import Blobs
+    from .console import Console
+    from .metrics import MetricSummary, MetricTable
+    from .report import Report
 
 
 class Projection(Protocol):
@@ -31,15 +31,43 @@ class Projection(Protocol):
         """The file's text as of the events so far. Nothing is consumed; feeding may go on."""
 
 
-Factory = Callable[[Settings, Blobs], Projection]
+Factory: TypeAlias = "Callable[[Settings, Blobs], Projection]"
+
+
+def _made_by(module: str, name: str) -> Factory:
+    """A projection whose module is imported when it is made: a run's first line waits for none of them."""
+
+    def make(settings: Settings, blobs: Blobs) -> Projection:
+        projection: Projection = getattr(import_module(f".{module}", __name__), name)(settings, blobs)
+        return projection
+
+    return make
+
 
 PROJECTIONS: dict[str, Factory] = {
-    "executed.ipynb": Notebook,
-    "metrics.json": Metrics,
-    "junit.xml": JUnit,
-    "run.json": Run,
+    "executed.ipynb": _made_by("notebook", "Notebook"),
+    "metrics.json": _made_by("metrics", "Metrics"),
+    "junit.xml": _made_by("junit", "JUnit"),
+    "run.json": _made_by("run", "Run"),
 }
 """Result file → what makes it. The command line feeds each with every event and writes its result."""
+
+_CLASSES = {
+    "Blobs": "bundles",
+    "Console": "console",
+    "MetricSummary": "metrics",
+    "MetricTable": "metrics",
+    "Report": "report",
+}
+"""What else is asked for here → its module."""
+
+
+def __getattr__(name: str) -> Any:
+    """One of `_CLASSES`, imported now that somebody asks for it. Raises AttributeError for any other name."""
+    if name not in _CLASSES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_CLASSES[name]}", __name__), name)
+
 
 __all__ = [
     "PROJECTIONS",

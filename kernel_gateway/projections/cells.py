@@ -166,6 +166,14 @@ class RunState:
         return str(self.finished.get("reason") or "") if self.finished else ""
 
     @property
+    def gates_left(self) -> list[str]:
+        """Expressions of gates that were asked for and not judged: the run ended before, or goes on."""
+        asked = (self.queued or {}).get("gates")
+        found = [gate.get("expression") for gate in asked if isinstance(gate, dict)] if isinstance(asked, list) else []
+        judged = {gate["expression"] for gate in self.gates}
+        return [expression for expression in found if isinstance(expression, str) and expression not in judged]
+
+    @property
     def culprit(self) -> CellState | None:
         """The cell that spoiled the run: the first that failed, else the one that the end caught in mid-work."""
         for cell in self.cells:

@@ -14,6 +14,7 @@ from ..events import CellStatus, Event, EventType, Status
 from ..settings import Settings
 from .bundles import Blobs
 from .cells import BAD, CellState, RunState
+from .margins import judged, margin_text
 from .text import Folder, HeadTail, clip, xml_text
 
 TEXT_LIMIT = 128 * 1024
@@ -60,8 +61,10 @@ class JUnit:
         """The file's text, with an XML declaration."""
         name = self._state.name
         suites = [self._suite(name, self._cases(), self._run_seconds())]
-        if self._state.gates:
-            suites.append(self._suite(f"{name} gates", [self._gate(gate) for gate in self._state.gates], 0.0))
+        gates = [self._gate(gate) for gate in self._state.gates]
+        gates += [self._gate({"expression": gate, "passed": True}) for gate in dict.fromkeys(self._state.gates_left)]
+        if gates:
+            suites.append(self._suite(f"{name} gates", gates, 0.0))
         root = ElementTree.Element("testsuites", {"name": xml_text(name)})
         root.extend(suites)
         ElementTree.indent(root)
@@ -168,10 +171,17 @@ class JUnit:
                 "time": "0.000",
             },
         )
-        if not gate.get("passed"):
-            message = str(gate.get("message") or "") or f"value {gate.get('value')}, bound {gate.get('bound')}"
-            text = f"{gate['expression']}\n{message}"
-            self._blame(case, "failure", message, "gate", text)
+        message = str(gate.get("message") or "")
+        if not judged(gate):
+            ended = f"the run ended as {self._state.status}" if self._state.finished else "the event log ends before"
+            self._skip(case, message or f"not judged: {ended}")
+        elif not gate.get("passed"):
+            numbers = ""
+            if gate.get("value") is not None:
+                margin = margin_text(gate)
+                numbers = f"value {gate['value']}, bound {gate.get('bound')}{f', {margin}' if margin else ''}"
+            message = f"{numbers}: {message}" if numbers and message else numbers or message or "not met"
+            self._blame(case, "failure", message, "gate", f"{gate['expression']}\n{message}")
         return case
 
 

@@ -181,7 +181,9 @@ class Notebook:
         }
         self._kernelspec(metadata)
         metadata["papermill"] = self._papermill()
-        metadata["kernel_gateway"] = {"run": state.run_id, "status": state.status, "reason": state.reason}
+        own = {"run": state.run_id, "status": state.status, "reason": state.reason}
+        gates = state.program.get("gates")  # a notebook that is run again is held to the same bar
+        metadata["kernel_gateway"] = {"gates": gates, **own} if gates else own
         if self._widgets:
             bundle = restore(self._widgets.get("data") or {}, self._widgets.get("blobs") or {}, self._blobs)
             if WIDGET_STATE in bundle:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from functools import cache
 from itertools import groupby
 
 WINDOW = 50
@@ -28,7 +29,6 @@ _SGR = re.compile(r"\x1b\[[0-9;:]*m")
 _NOT_SGR = re.compile(r"\x1b(?!\[[0-9;:]*m)")
 _MOTION = re.compile(r"[\r\b\x07]|" + _NOT_SGR.pattern)
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,256}\x1b?|[ -/]*)?\Z")
-_NOT_XML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010fffd]")
 _PEN_CODES = 8
 
 
@@ -39,7 +39,15 @@ def strip_ansi(text: str) -> str:
 
 def xml_text(text: str) -> str:
     """The text without ANSI codes and without characters that XML 1.0 forbids (section 2.2) or discourages."""
-    return _NOT_XML.sub("", strip_ansi(text))
+    plain = strip_ansi(text)
+    if plain.replace("\n", "").isprintable():  # nearly always, and the pattern takes milliseconds to compile
+        return plain
+    return _not_xml().sub("", plain)
+
+
+@cache
+def _not_xml() -> re.Pattern[str]:
+    return re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010fffd]")
 
 
 def fold(text: str) -> str:

@@ -170,3 +170,33 @@ def test_markdown_and_empty_cells_are_no_cases_and_names_hold_no_dots_for_a_clas
     assert len(cases(log)) == 1
     assert case.attrib["name"] == "01 a.b <c>"
     assert case.attrib["classname"] == "v1_2 data_prep"
+
+
+def test_a_gate_that_is_missed_says_value_bound_and_margin() -> None:
+    log = Log(code("x", "X")).start().cell(0).done(0)
+    log.add("gate", expression="f1 >= 0.5", value=0.4, bound=0.5, passed=False, message="")
+    log.add(
+        "gate", expression="auc >= 0.5", value=None, bound=None, passed=False, message="The run has no metric 'auc'."
+    )
+    log.add(
+        "gate", expression="f1 > baseline", value=None, bound=None, passed=True, message="There is no baseline yet."
+    )
+    found = cases(log.end("unstable", "A gate was not met.", 3))
+
+    messages = {name: case[0].attrib["message"] for name, case in found.items() if len(case)}
+    assert messages == {
+        "f1 >= 0.5": "value 0.4, bound 0.5, missed by 0.1 (20 %)",
+        "auc >= 0.5": "The run has no metric 'auc'.",
+        "f1 > baseline": "There is no baseline yet.",
+    }
+    assert [outcome(found[name]) for name in messages] == ["failure", "failure", "skipped"]
+
+
+def test_a_gate_that_the_run_never_came_to_is_skipped() -> None:
+    log = Log(code("x", "X"))
+    log.events[0]["gates"] = [{"expression": "f1 > 0.5", "origin": "request"}]
+    log.end("kernel_died", "The kernel did not start.", 5)
+    skipped = cases(log)["f1 > 0.5"].find("skipped")
+
+    assert skipped is not None
+    assert skipped.attrib["message"] == "not judged: the run ended as kernel_died"

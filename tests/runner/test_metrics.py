@@ -50,6 +50,47 @@ def test_a_metric_line_is_read(line: str, metric: Metric) -> None:
     assert read(out(f"before\n{line}\nafter\n")) == [metric]
 
 
+@pytest.mark.parametrize("name", ["précision", "R²", "損失", "loss(train)", "a=b", "top-5/acc@10", "🙂"])
+def test_a_name_may_have_any_letters(name: str) -> None:
+    assert read(out(f"::metric name={name} value=1\n")) == [Metric(name, 1.0, None, 0)]
+
+
+def test_a_name_in_quotes_may_be_made_of_words_and_quotes() -> None:
+    found = read(out("::metric name='say \\'hi\\' \"twice\"' value=1\n"))
+
+    assert found == [Metric("say 'hi' \"twice\"", 1.0, None, 0)]
+
+
+def test_blanks_and_line_ends_in_a_name_become_single_blanks() -> None:
+    assert read(show(METRICS, {"val\n  acc\t": 1})) == [Metric("val acc", 1.0, None, 3)]
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\x1b[31m", "a\x00b", "\ud800", "n" * 251])
+def test_a_name_that_cannot_be_shown_is_remarked_upon(name: str) -> None:
+    found = read(show(METRICS, {name: 1}), out(f"::metric name='{name}' value=1\n"))
+
+    assert not any(isinstance(finding, Metric) for finding in found) or "\x1b" in name
+    assert remarks(found)
+
+
+@pytest.mark.parametrize("value", ["True", "yes", "'0.9 %'", "0,93", "0x10", "None", "''"])
+def test_a_value_in_words_is_no_number(value: str) -> None:
+    [remark] = remarks(read(out(f"::metric name=a value={value}\n")))
+
+    assert "is not a number" in remark
+    assert "::metric name=a" in remark
+
+
+def test_steps_may_repeat_and_go_backwards() -> None:
+    lines = "".join(f"::metric name=a value={step} step={step}\n" for step in (3, 3, -1, 0))
+
+    assert [metric.step for metric in read(out(lines)) if isinstance(metric, Metric)] == [3, 3, -1, 0]
+
+
+def test_a_field_that_is_given_twice_counts_as_given_last() -> None:
+    assert read(out("::metric name=a value=1 value=2\n")) == [Metric("a", 2.0, None, 0)]
+
+
 def test_nan_is_a_value() -> None:
     [metric] = read(out("::metric name=a value=NaN\n"))
 

@@ -6,12 +6,14 @@ style-src 'self'``): no script, no inline style, no data: URIs. Styles and image
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from ...events import Event
 from ...settings import Settings
 from ..bundles import Blobs
 from ..cells import RunState
+from ..history import read_history
 from ..metrics import MetricTable
 from ..outputs import Outputs
 from .figures import Figures, stylesheet
@@ -22,11 +24,16 @@ TEXT_LIMIT = 1024 * 1024
 
 
 class Report:
-    """Computes the report's files from a run's events."""
+    """Computes the report's files from a run's events.
 
-    def __init__(self, settings: Settings, blobs: Blobs) -> None:
+    ``history``: earlier runs of the same name, oldest first, for the trend, as `projections.history` describes them;
+    without it the run's own ``provenance.history`` counts.
+    """
+
+    def __init__(self, settings: Settings, blobs: Blobs, history: Sequence[dict[str, Any]] | None = None) -> None:
         self._limit = min(settings.notebook_limit, TEXT_LIMIT)
         self._blobs = blobs
+        self._history = history
         self._state = RunState()
         self._outputs = Outputs(self._limit)
         self._metrics = MetricTable()
@@ -40,7 +47,11 @@ class Report:
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Path below ``report/`` and content of each file. Images are read one at a time, after the page."""
         figures = Figures(self._blobs)
-        page = Page(self._state, self._outputs, self._metrics, figures, self._blobs, self._limit)
+        provenance = (self._state.queued or {}).get("provenance") or {}
+        history = read_history(provenance.get("history") if self._history is None else self._history)
+        page = Page(self._state, self._outputs, self._metrics, figures, self._blobs, self._limit, history)
         yield "index.html", page.render().encode("utf-8", "replace")
         yield "style.css", stylesheet()
+        if page.styles.text:
+            yield "notebook.css", page.styles.text.encode("utf-8", "replace")
         yield from figures.files()

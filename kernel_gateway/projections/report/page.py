@@ -1,23 +1,23 @@
-"""The report's page: verdict, what went wrong, gates, metrics, the cells, where it all came from."""
+"""The report's page: verdict, what went wrong, gates, metrics, trend, artifacts, the notebook, where it came from."""
 
 from __future__ import annotations
 
-import json
-import re
 from typing import Any
 from urllib.parse import quote
 
-from ...events import encode_number
-from ..bundles import IMAGE_SUFFIXES, METRICS_MIME, SCRAP_PREFIX, WIDGET_STATE, Blobs, restore, summary_line
-from ..cells import CellState, RunState
+from ..bundles import Blobs
+from ..cells import RunState
+from ..history import EarlierRun
 from ..metrics import MetricTable
-from ..outputs import Display, Failure, Output, Outputs, Remark, Stream
-from ..text import clip, seconds_text, size_text, strip_ansi
+from ..outputs import Failure, Outputs
+from ..text import seconds_text, size_text
+from .cells import Cells, label_of
 from .figures import Figures
-from .html import Html, el, facts, join, markdown, sanitised, table
-
-MAX_CURVES = 60
-"""Metrics that get a curve; a page with more is no longer looked at."""
+from .html import Html, el, table
+from .judgement import MetricSection, gates_section
+from .origin import provenance_section
+from .styles import Styles
+from .trend import trend_section
 
 VERDICTS = {
     "queued": "Queued",
@@ -32,42 +32,55 @@ VERDICTS = {
     "lost": "Lost: the runner vanished",
 }
 
+SIGNS = {"succeeded": "✓", "unstable": "◆", "queued": "…", "starting": "…", "running": "…"}
+"""A sign beside each verdict's colour; ✗ for all bad ends."""
+
+RESULT_FILES = ("executed.ipynb", "console.log", "metrics.json", "run.json", "junit.xml", "events.jsonl")
+
 
 class Page:
-    """Renders the page once, from the state of one run."""
+    """Renders the page once, from the state of one run. ``styles`` holds its notebook's own styles afterwards."""
 
     def __init__(
-        self, state: RunState, outputs: Outputs, metrics: MetricTable, figures: Figures, blobs: Blobs, limit: int
+        self,
+        state: RunState,
+        outputs: Outputs,
+        metrics: MetricTable,
+        figures: Figures,
+        blobs: Blobs,
+        limit: int,
+        history: list[EarlierRun] | None = None,
     ) -> None:
         self._state = state
-        self._outputs = outputs
         self._metrics = metrics
         self._figures = figures
-        self._blobs = blobs
-        self._limit = limit
+        self._history = history or []
+        self.styles = Styles()
+        self._cells = Cells(state, outputs, figures, self.styles, blobs, limit)
 
     def render(self) -> str:
         """The page as text."""
         state = self._state
+        main = el(
+            "main",
+            self._trouble(),
+            gates_section(state),
+            MetricSection(state, self._metrics, self._figures, self._history).render(),
+            trend_section(state, self._metrics, self._figures, self._history),
+            self._artifacts(),
+            self._cells.section(),
+            provenance_section(state),
+        )
         head = el(
             "head",
             el("meta", charset="utf-8"),
             el("meta", name="viewport", content="width=device-width, initial-scale=1"),
             el("title", f"{state.name}: {VERDICTS.get(state.status, state.status)}"),
             el("link", rel="stylesheet", href="style.css"),
+            el("link", rel="stylesheet", href="notebook.css") if self.styles.text else "",
         )
-        cells = self._cells()
-        main = el(
-            "main",
-            self._verdict(),
-            self._trouble(),
-            self._gates(),
-            self._metric_table(),
-            self._artifacts(),
-            cells,
-            self._provenance(),
-        )
-        return "<!DOCTYPE html>\n" + el("html", head, el("body", main), lang="en") + "\n"
+        body = el("body", self._verdict(), _contents(main), main, _footer())
+        return "<!DOCTYPE html>\n" + el("html", head, body, lang="en") + "\n"
 
     def _verdict(self) -> Html:
         state = self._state
@@ -76,12 +89,15 @@ class Page:
         parts = [f"{ran} of {state.code_cells} cells ran"]
         if "seconds" in finished:
             parts.append(seconds_text(finished["seconds"] or 0.0))
+        if state.queued:
+            parts.append(str(state.queued.get("time") or "")[:16].replace("T", " ") + " UTC")
         if state.started:
             parts += [f"kernel {state.started.get('kernel')}", f"on {state.started.get('agent')}"]
+        sign = el("span", SIGNS.get(state.status, "✗"), class_="sign", aria_hidden="true")
         return el(
             "header",
             el("p", state.name, class_="name"),
-            el("h1", VERDICTS.get(state.status, state.status)),
+            el("h1", sign, " ", VERDICTS.get(state.status, state.status)),
             el("p", state.reason) if state.reason else "",
             el("p", " · ".join(parts), class_="quiet"),
             class_=f"verdict {state.status}",
@@ -92,52 +108,21 @@ class Page:
         errors = [str(log.get("message", "")) for log in self._state.logs if log.get("level") == "error"]
         if cell is None and not errors:
             return ""
-        parts: list[object] = [el("h2", "What went wrong")]
+        parts: list[object] = [el("h2", "What went wrong", id="trouble")]
         if cell is not None:
-            link = el("a", f"Cell {cell.number or cell.index}: {cell.title}", href=f"#cell-{cell.index}")
-            parts += [el("p", link), self._code(cell, is_open=True)]
+            where = el("a", f"Cell {label_of(cell)}", href=f"#cell-{cell.index}")
             if cell.error:
-                lines = [str(line) for line in cell.error.get("traceback") or []]
-                text = "\n".join(lines) or f"{cell.error.get('ename')}: {cell.error.get('evalue')}"
-                parts.append(self._pre(text, "error"))
+                error: dict[str, Any] = cell.error
+                parts.append(el("p", where, ": ", el("strong", f"{error.get('ename')}: {error.get('evalue')}"[:1000])))
+                lines = [str(line) for line in error.get("traceback") or []]
+                name, text = str(error.get("ename")), str(error.get("evalue"))
+                parts.append(self._cells.failure(Failure(name, text, lines)))
+            else:
+                parts.append(el("p", where))
+            parts.append(self._cells.code(cell, is_open=True))
         if errors:
-            parts.append(self._pre("\n".join(errors), "error"))
+            parts.append(self._cells.pre("\n".join(errors), "error"))
         return el("section", *parts, class_="trouble")
-
-    def _gates(self) -> Html | str:
-        if not self._state.gates:
-            return ""
-        remarks = any(gate.get("message") for gate in self._state.gates)
-        rows = [
-            (
-                el("code", gate["expression"]),
-                _number(gate.get("value")),
-                _number(gate.get("bound")),
-                el("span", "passed", class_="ok") if gate.get("passed") else el("span", "not met", class_="bad"),
-                *([gate.get("message") or ""] if remarks else []),
-            )
-            for gate in self._state.gates
-        ]
-        headings = ["Gate", "Value", "Bound", "Verdict", *(["Remark"] if remarks else [])]
-        return el("section", el("h2", "Gates"), table(headings, rows))
-
-    def _metric_table(self) -> Html | str:
-        if not self._metrics.summaries:
-            return ""
-        rows: list[list[object]] = []
-        curves: list[Html] = []
-        for name, metric in self._metrics.summaries.items():
-            values = (metric.last, metric.first, metric.min, metric.max, metric.mean)
-            rows.append([name, *(_number(encode_number(value)) for value in values), metric.count])
-            file = self._figures.curve(name, metric) if len(curves) < MAX_CURVES else None
-            if file:
-                alt = f"{name} over its steps: from {_number(metric.first)} to {_number(metric.last)}"
-                curves.append(
-                    el("figure", el("figcaption", name), el("img", src=file, alt=alt, width="360", height="120"))
-                )
-        headings = ("Metric", "Last", "First", "Min", "Max", "Mean", "Values")
-        drawn = el("div", *curves, class_="curves") if curves else ""
-        return el("section", el("h2", "Metrics"), table(headings, rows), drawn, class_="metrics")
 
     def _artifacts(self) -> Html | str:
         if not self._state.artifacts:
@@ -151,138 +136,33 @@ class Page:
             )
             for path, artifact in self._state.artifacts.items()
         ]
-        return el("section", el("h2", "Artifacts"), table(("File", "Size", "Type", "SHA-256"), rows))
-
-    # Cells
-
-    def _cells(self) -> Html:
-        parts = [self._cell(cell) for cell in self._state.cells]
-        return el("section", el("h2", "Notebook"), *parts, class_="notebook")
-
-    def _cell(self, cell: CellState) -> Html:
-        if cell.type == "markdown":
-            return el("div", self._markdown_cell(cell), class_="prose")
-        if cell.type != "code":
-            return el("div", self._pre(cell.source, "raw"), class_="prose")
-        status = cell.status or "not reached"
-        facts_ = [status] + ([seconds_text(cell.seconds)] if cell.end and status != "skipped" else [])
-        if cell.own_kernel:
-            facts_.append(str(cell.kernel))
-        label = f"{cell.number}. {cell.title}" if cell.number else cell.title
-        return el(
-            "article",
-            el("h3", label, " ", el("span", " · ".join(facts_), class_="quiet")),
-            self._code(cell),
-            *(self._output(output) for output in self._outputs.of(cell.index)),
-            id=f"cell-{cell.index}",
-            class_=f"cell {(cell.status or 'unreached')}" + (" allowed" if cell.may_raise else ""),
-        )
-
-    def _markdown_cell(self, cell: CellState) -> Html:
-        source = clip(cell.source, self._limit)
-        for name, bundle in (cell.attachments or {}).items():
-            mime = next((mime for mime in IMAGE_SUFFIXES if isinstance(bundle, dict) and mime in bundle), None)
-            if mime:
-                source = source.replace(f"attachment:{name}", self._figures.image(mime, bundle, {}))
-        return markdown(source, self._figures.owns)
-
-    def _code(self, cell: CellState, *, is_open: bool = False) -> Html:
-        return el(
-            "details",
-            el("summary", "Code"),
-            el("pre", el("code", clip(cell.source, self._limit)), tabindex="0"),
-            **({"open": ""} if is_open else {}),
-        )
-
-    def _output(self, output: Output | Remark) -> Html:
-        if isinstance(output, Stream):
-            return self._pre(output.text, output.name)
-        if isinstance(output, Remark):
-            return self._pre(output.text, "stderr")
-        if isinstance(output, Failure):
-            return self._pre("\n".join(output.traceback) or f"{output.ename}: {output.evalue}", "error")
-        return self._display(output)
-
-    def _display(self, display: Display) -> Html:
-        data, refs = display.data, display.blobs
-        mimes = {*data, *refs}
-        if WIDGET_STATE in mimes or METRICS_MIME in mimes or any(mime.startswith(SCRAP_PREFIX) for mime in mimes):
-            return Html("")
-        image = next((mime for mime in IMAGE_SUFFIXES if mime in mimes), None)
-        if image:
-            alt = data.get("text/plain")
-            alt = strip_ansi(alt)[:200] if isinstance(alt, str) and alt else f"{image} output"
-            return el("p", el("img", src=self._figures.image(image, data, refs), alt=alt), class_="picture")
-        for mime, render in (("text/html", sanitised), ("text/markdown", markdown)):
-            text = self._text(mime, data, refs)
-            if text is None:
-                continue
-            html = render(text, self._figures.owns)
-            if visible(html):
-                return el("div", html, class_="scroll rich")
-        text = self._text("text/plain", data, refs)
-        if text is None:
-            text = summary_line(data, refs)
-        return self._pre(text, "result")
-
-    def _text(self, mime: str, data: dict[str, Any], refs: dict[str, Any]) -> str | None:
-        """The value where the bundle has it and it is not too long for a page."""
-        if mime in data:
-            value = data[mime]
-        elif mime in refs and (refs[mime].get("size") or 0) <= self._limit:
-            value = restore({}, {mime: refs[mime]}, self._blobs).get(mime)
-        else:
-            return None
-        value = "".join(map(str, value)) if isinstance(value, list) else value
-        return value if isinstance(value, str) else None
-
-    def _pre(self, text: str, kind: str) -> Html:
-        return el("pre", clip(strip_ansi(text), self._limit), class_=kind, tabindex="0") if text.strip() else Html("")
-
-    # Provenance
-
-    def _provenance(self) -> Html:
-        state = self._state
-        queued, started, finished = state.queued or {}, state.started or {}, state.finished or {}
-        given = queued.get("provenance") or {}
-        program = state.program
-        rows: list[tuple[str, object]] = [
-            ("Run", state.run_id),
-            ("Started", queued.get("time")),
-            ("Ended", finished.get("time")),
-            ("Source", program.get("path") or program.get("name")),
-            ("Digest", given.get("source_digest") or program.get("digest")),
-            ("Parameters", _pairs(given.get("parameters"))),
-            ("Git", _pairs(given.get("git"))),
-            ("Build", _pairs(given.get("build"))),
-            ("Secrets passed on", ", ".join(given.get("secrets") or [])),
-            ("Resources", _pairs(queued.get("resources"))),
-            ("Agent", started.get("agent")),
-            ("Kernel", started.get("kernel")),
-            ("Versions", _pairs(started.get("versions"))),
-        ]
-        packages = finished.get("packages") or {}
-        listed: Html | str = ""
-        if packages:
-            rows_ = sorted((str(name), version) for name, version in packages.items())
-            listed = el("details", el("summary", f"{len(packages)} packages"), facts(rows_))
-        return el("section", el("h2", "Where this came from"), facts(rows), listed)
+        listed = table(("File", "Size", "Type", "SHA-256"), rows, label="Artifacts")
+        # Seen in Chromium: a page in a sandbox without allow-downloads shows files, but saves none.
+        hint = "Where a link does nothing, Jenkins lets this page save no files; the build's artifacts have them."
+        return el("section", el("h2", "Artifacts", id="artifacts"), listed, el("p", hint, class_="quiet"))
 
 
-def visible(html: str) -> str:
-    """Whether anything to see is left of sanitised HTML: its text, or its images."""
-    return "img" if "<img" in html else re.sub(r"<[^>]*>", "", html).strip()
+_SECTIONS = {
+    "trouble": "What went wrong",
+    "gates": "Gates",
+    "metrics": "Metrics",
+    "trend": "Trend",
+    "artifacts": "Artifacts",
+    "notebook": "Notebook",
+    "origin": "Where this came from",
+}
 
 
-def _number(value: Any) -> str:
-    return "–" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+def _contents(main: str) -> Html:
+    """Links to the sections that are there."""
+    links = [
+        el("li", el("a", title, href=f"#{name}")) for name, title in _SECTIONS.items() if f'<h2 id="{name}">' in main
+    ]
+    return el("nav", el("ul", *links), aria_label="Contents")
 
 
-def _pairs(values: Any) -> Html | str:
-    if not isinstance(values, dict):
-        return "" if values is None else str(values)
-    shown = [(name, value) for name, value in values.items() if value not in (None, "", {}, [])]
-    return join(
-        el("div", el("span", f"{name} ", class_="quiet"), value if isinstance(value, str) else json.dumps(value))
-        for name, value in shown
-    )
+def _footer() -> Html:
+    links: list[object] = []
+    for name in RESULT_FILES:
+        links += [" · " if links else "", el("a", name, href=f"../{name}")]
+    return el("footer", el("p", "All results: ", *links, class_="quiet"))

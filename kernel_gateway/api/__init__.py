@@ -56,6 +56,9 @@ def create_app(settings: Settings) -> OpenAPI:
     from .health import health
 
     app.register_blueprint(health, name="health_below_prefix", url_prefix=PREFIX)
+    from .pages import pages
+
+    app.register_blueprint(pages)
     app.add_url_rule("/api/openapi.json", view_func=openapi, provide_automatic_options=False)
     return app
 

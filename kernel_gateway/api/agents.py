@@ -35,6 +35,7 @@ def list_agents() -> Response:
         busy=state.get("busy") or 0,
         gpus=state.get("gpus") or {},
         labels=state.get("labels") or [],
+        pool=state.get("pool") or [],
         alive=state["age"] < ALIVE_SECONDS,
     )
     return json_answer(AgentList(agents=[view]))

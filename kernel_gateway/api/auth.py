@@ -1,4 +1,8 @@
-"""Who may call what: bearer tokens with the scopes ``read``, ``run`` and ``admin``; each includes those before it."""
+"""Who may call what: bearer tokens with the scopes ``read``, ``run`` and ``admin``; each includes those before it.
+
+People who are logged in to the pages may read with their cookie alone. What changes something takes the token itself,
+or a form of the pages: a browser sends cookies along whoever asks.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from typing import Any, TypeVar
 from flask import Flask, current_app, g, request
 
 from ..errors import AuthError, ForbiddenError
+from ..store.tokens import TokenRecord
+from . import sessions
 from .service import gateway
 
 PUBLIC = "public"
@@ -26,8 +32,15 @@ def scope(name: str) -> Callable[[View], View]:
     return mark
 
 
+def form(view: View) -> View:
+    """Mark a view as the target of the pages' forms, which a login may send. Stands where `scope` does."""
+    view.__dict__["form"] = True
+    return view
+
+
 def install(app: Flask) -> None:
     """Have an application check every request; a view without a scope is refused to everybody."""
+    sessions.install(app)
     app.before_request(check)
 
 
@@ -35,20 +48,43 @@ def check() -> None:
     """Let the request's token in, as ``g.token``. Raises `AuthError`, `ForbiddenError`."""
     if request.routing_exception is not None or request.endpoint is None:
         return  # there is nothing to protect: the answer is 404 or 405
-    needed = getattr(current_app.view_functions[request.endpoint], "scope", None)
+    view = current_app.view_functions[request.endpoint]
+    needed = getattr(view, "scope", None)
     if needed == PUBLIC:
         return
-    kind, _, plain = request.headers.get("Authorization", "").strip().partition(" ")
-    if kind.lower() != "bearer" or not plain.strip():
-        raise AuthError(
-            "The request carries no token. Send `Authorization: Bearer TOKEN`; "
-            "the service prints its first one, `kernel-gateway token create` makes more."
-        )
-    token = gateway().tokens.check(plain.strip())
-    if token is None:
-        raise AuthError("The token is unknown, revoked or expired. Ask the gateway's owner for another.")
+    if "Authorization" in request.headers:
+        token = _of_header()
+    elif request.method in sessions.SAFE_METHODS or getattr(view, "form", False):
+        token = _of_cookie()
+    else:
+        raise AuthError(_NO_TOKEN)
     g.token = token
     if needed is None or not token.allows(needed):
         raise ForbiddenError(
             f"The token {token.name!r} lacks the scope {needed!r} that this call takes. Use a token that has it."
         )
+
+
+_NO_TOKEN = (
+    "The request carries no token. Send `Authorization: Bearer TOKEN`; "
+    "the service prints its first one, `kernel-gateway token create` makes more."
+)
+
+
+def _of_header() -> TokenRecord:
+    kind, _, plain = request.headers.get("Authorization", "").strip().partition(" ")
+    if kind.lower() != "bearer" or not plain.strip():
+        raise AuthError(_NO_TOKEN)
+    token = gateway().tokens.check(plain.strip())
+    if token is None:
+        raise AuthError("The token is unknown, revoked or expired. Ask the gateway's owner for another.")
+    return token
+
+
+def _of_cookie() -> TokenRecord:
+    token = sessions.token()
+    if token is None:
+        raise AuthError(_NO_TOKEN)
+    if request.method not in sessions.SAFE_METHODS:
+        sessions.check_form()
+    return token

@@ -26,7 +26,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
-from ..agents.local import RUNNER_NOTE
+from ..agents.notes import RUNNER_NOTE
 from ..errors import NotFoundError
 from ..events import EventType, Status, parse_time
 from ..store.database import reading

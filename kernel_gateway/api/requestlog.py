@@ -10,7 +10,9 @@ from flask import Flask, Response, g, request
 log = logging.getLogger("kernel_gateway.http")
 
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Paths that machines ask for all the time; they are logged at debug level while all is well."""
+"""Paths that machines ask for all the time; like the fragments of open pages they are logged at debug level while all
+is well.
+"""
 
 
 def install(app: Flask) -> None:
@@ -25,7 +27,8 @@ def _begin() -> None:
 
 def _write(response: Response) -> Response:
     token = g.get("token")
-    quiet = request.path.removeprefix("/api/v1") in QUIET and response.status_code < 400
+    polled = request.path.removeprefix("/api/v1") in QUIET or request.path.endswith("/fragment")
+    quiet = polled and response.status_code < 400
     log.log(
         logging.DEBUG if quiet else logging.INFO,
         "%s %s",

@@ -91,7 +91,7 @@ def console(path: RunPath, query: ConsoleQuery) -> Response:
     if more:
         response.headers["X-More-Data"] = "true"
     response.headers["Cache-Control"] = "no-store"
-    return _guarded(response, ARTIFACT_POLICY)
+    return guarded(response, ARTIFACT_POLICY)
 
 
 @results.get("/runs/<id>/notebook", responses=_file(NOTEBOOK, "The notebook with its outputs.", "object"))
@@ -126,14 +126,14 @@ def record(path: RunPath) -> Response:
 @scope("read")
 def report(path: RunPath) -> Response:
     """The report's page."""
-    return _report(path.id, "index.html")
+    return report_answer(path.id, "index.html")
 
 
 @results.get("/runs/<id>/report/<path:path>", responses=_file("*/*", "A file of the report."))
 @scope("read")
 def report_file(path: RunFilePath) -> Response:
     """A file of the report: its page, style or a figure."""
-    return _report(path.id, path.path)
+    return report_answer(path.id, path.path)
 
 
 @results.get("/runs/<id>/artifacts", responses={"200": ArtifactList})
@@ -171,7 +171,7 @@ def artifact(path: RunFilePath) -> Response:
         conditional=True,
         max_age=0,
     )
-    return _guarded(response, ARTIFACT_POLICY)
+    return guarded(response, ARTIFACT_POLICY)
 
 
 # -- how ---------------------------------------------------------------------------------------------
@@ -182,16 +182,17 @@ def _projection(id: str, name: str, media_type: str) -> Response:
     folder = service.folder(id)
     file = folder / name
     if file.is_file():
-        return _guarded(send_file(file, mimetype=media_type, conditional=True, max_age=0), ARTIFACT_POLICY)
+        return guarded(send_file(file, mimetype=media_type, conditional=True, max_age=0), ARTIFACT_POLICY)
     projection = PROJECTIONS[name](service.settings, service.blob)
     for event in _events(folder):
         projection.feed(event)
     response = Response(projection.result().encode("utf-8", "replace"), mimetype=media_type)
     response.headers["Cache-Control"] = "no-store"
-    return _guarded(response, ARTIFACT_POLICY)
+    return guarded(response, ARTIFACT_POLICY)
 
 
-def _report(id: str, name: str) -> Response:
+def report_answer(id: str, name: str) -> Response:
+    """A file of a run's report. Raises `NotFoundError`."""
     service = gateway()
     folder = service.folder(id)
     media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
@@ -200,7 +201,7 @@ def _report(id: str, name: str) -> Response:
     else:
         response = Response(_report_so_far(service, folder, name), mimetype=media_type)
         response.headers["Cache-Control"] = "no-store"
-    return _guarded(response, REPORT_POLICY)
+    return guarded(response, REPORT_POLICY)
 
 
 def _report_so_far(service: Gateway, folder: Path, name: str) -> bytes:
@@ -236,7 +237,8 @@ def _inside(folder: Path, name: str) -> Path:
     return real
 
 
-def _guarded(response: Response, policy: str) -> Response:
+def guarded(response: Response, policy: str) -> Response:
+    """An answer with something that a program made: nothing of it may run, or be taken for another type."""
     response.headers["Content-Security-Policy"] = policy
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cross-Origin-Resource-Policy"] = "same-origin"

@@ -85,6 +85,18 @@ class RunRequest(Body):
     env: FileRef | None = Field(default=None, description="requirements.txt, pyproject.toml or environment.yml.")
     artifacts: list[str] = Field(default=[], max_length=1000, description="Globs of files to keep.")
     require: list[str] = Field(default=[], max_length=1000, description="Gates, e.g. `accuracy >= 0.9`.")
+    gate_fails: bool = Field(default=False, description="A missed gate makes the run failed instead of unstable.")
+    compare_with: str | None = Field(
+        default=None,
+        max_length=1000,
+        description="What gates compare with: `runs:/ID`, `models:/NAME@ALIAS` or the id of an MLflow run.",
+    )
+    register_model: str | None = Field(
+        default=None, min_length=1, max_length=250, description="Name to register the logged MLflow model under."
+    )
+    promote: str | None = Field(
+        default=None, min_length=1, max_length=250, description="Alias that the model gets if all gates are met."
+    )
     secrets: dict[VariableName, VariableValue] = Field(
         default={}, description="Environment variables that are masked everywhere and never stored."
     )
@@ -297,6 +309,17 @@ class KernelspecList(BaseModel):
     kernelspecs: list[KernelspecView]
 
 
+class PoolView(BaseModel):
+    """Kernels of one kind that an agent keeps warm."""
+
+    kernel: str
+    env: str | None = Field(None, description="Environment file of the kernels, if they have one.")
+    idle: int = Field(description="Ready for a run.")
+    starting: int = Field(description="Not ready yet.")
+    target: int = Field(description="How many there should be now; it follows demand.")
+    problem: str = Field("", description="Why the last one was lost, until one works again.")
+
+
 class AgentView(BaseModel):
     """A place where runs are executed."""
 
@@ -305,6 +328,7 @@ class AgentView(BaseModel):
     busy: int = Field(description="Slots that are taken.")
     gpus: dict[str, str | None] = Field(description="GPU to the run that holds it, or null.")
     labels: list[str]
+    pool: list[PoolView] = Field(description="Idle kernels that are kept ready.")
     alive: bool = Field(description="Whether it gave a sign of life in the last seconds.")
 
 

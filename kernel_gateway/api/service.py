@@ -22,6 +22,7 @@ from ..store.database import open_database
 from ..store.runs import RunRecord, RunStore
 from ..store.tokens import TokenStore
 from .consoles import Consoles
+from .live import LiveRuns
 
 KEY = "kernel_gateway"
 """Name in ``app.extensions``."""
@@ -48,6 +49,7 @@ class Gateway:
         self.blobs = BlobStore(self.data.blobs)
         self.vault = VaultClient(self.data.vault_socket)
         self.consoles = Consoles(settings)
+        self.live = LiveRuns(settings, self.blob)
         self._specs = Kernelspecs()
         self._specs_read = float("-inf")
         self._lock = threading.Lock()
@@ -97,6 +99,7 @@ class Gateway:
     def close(self) -> None:
         """Give back files and connections to the database."""
         self.consoles.close()
+        self.live.close()
         self.engine.dispose()
 
     def wake(self) -> None:

@@ -26,13 +26,18 @@ from ..sources import Program, load_source
 from ..store.baseline import Baseline
 from ..store.eventlog import EventLog
 from ..store.runs import NewRun, RunRecord
+from .earlier import with_earlier
 from .problems import InvalidRequestError
 from .schemas import RunRequest
 from .service import EVENTS, REQUEST, Gateway
 
 
-def submit(gateway: Gateway, request: RunRequest, *, token: str, key: str | None) -> tuple[RunRecord, bool]:
+def submit(
+    gateway: Gateway, request: RunRequest, *, token: str, key: str | None, rerun_of: str | None = None
+) -> tuple[RunRecord, bool]:
     """Queue a run; the second value is False if `key` named one that is queued already, which is returned then.
+
+    `rerun_of` is the run whose request this is once more; the new one's provenance tells it.
 
     Raises `InvalidRequestError` with all that is wrong, `ConflictError`, `TooManyError`, `StorageError`, and
     `UnreachableError` when there are secrets and nobody to keep them. Nothing is left behind then.
@@ -42,7 +47,9 @@ def submit(gateway: Gateway, request: RunRequest, *, token: str, key: str | None
     id, folder = _make_folder(gateway)
     created = False
     try:
-        _write_files(folder, id, request, options, plan, token)
+        compared, history = with_earlier(gateway, request)
+        provenance = _provenance(compared, token, rerun_of)
+        _write_files(folder, compared, options, plan, {"run": id, **provenance, "history": history})
         if request.secrets:
             gateway.vault.put(id, request.secrets)
         record, created = gateway.runs.submit(
@@ -84,6 +91,11 @@ def _options(request: RunRequest) -> RunOptions:
         env_file=request.env.path if request.env else None,
         artifacts=tuple(request.artifacts),
         gates=tuple(request.require),
+        gate_fails=request.gate_fails,
+        mlflow=None,
+        baseline=request.compare_with,
+        register=request.register_model,
+        promote=request.promote,
         secrets=request.secrets,
         allow_errors=request.allow_errors,
     )
@@ -129,6 +141,8 @@ def _check(gateway: Gateway, request: RunRequest, options: RunOptions) -> Plan:
         _check_baseline(request.baseline)
     with findings.of("gpus"):
         _check_resources(gateway, request)
+    with findings.of("register_model"):
+        _check_mlflow(gateway, request)
     with findings.of("source"):
         content = _source(gateway, request)
         path = request.source.path
@@ -162,7 +176,9 @@ def _check_parameters(request: RunRequest) -> None:
 def _plan(gateway: Gateway, options: RunOptions, program: Program) -> Plan | None:
     try:
         return make_plan(program, options, gateway.kernelspecs())
-    except GateError:
+    except GateError as error:
+        if error.field == "source":
+            raise
         return None  # told already, with its place in the list
 
 
@@ -243,6 +259,24 @@ def _check_resources(gateway: Gateway, request: RunRequest) -> None:
         )
 
 
+def _check_mlflow(gateway: Gateway, request: RunRequest) -> None:
+    """Refuse what needs MLflow where there is none, and what makes no sense in it."""
+    from ..tracking.comparison import is_well_formed
+
+    for field in ("compare_with", "register_model", "promote"):
+        if getattr(request, field) is not None and not gateway.settings.mlflow:
+            raise ResourceError(
+                f"This gateway has no MLflow, which {field} needs: see its setting mlflow.",
+                field=field,
+            )
+    if request.promote is not None and request.register_model is None:
+        raise UsageError("An alias belongs to a registered model: name one (register_model).", field="promote")
+    if request.compare_with is not None and not is_well_formed(request.compare_with):
+        raise UsageError(
+            "Write models:/NAME@ALIAS, models:/NAME/VERSION, runs:/ID or the id of an MLflow run.", field="compare_with"
+        )
+
+
 # -- keeping -----------------------------------------------------------------------------------------
 
 
@@ -259,14 +293,9 @@ def _make_folder(gateway: Gateway) -> tuple[str, Path]:
             raise StorageError(f"The run's folder can't be made: {error.strerror}.") from error
 
 
-def _write_files(folder: Path, id: str, request: RunRequest, options: RunOptions, plan: Plan, token: str) -> None:
-    """The request, without its secrets, and the event log with its first event. Raises `StorageError`."""
-    try:
-        (folder / REQUEST).write_bytes(orjson.dumps(request.model_dump(exclude={"secrets"})))
-    except OSError as error:
-        raise StorageError(f"The request can't be kept: {error.strerror}.") from error
+def _provenance(request: RunRequest, token: str, rerun_of: str | None) -> dict[str, Any]:
+    """What the log's first event tells of where the run came from."""
     provenance: dict[str, Any] = {
-        "run": id,
         "git": request.git,
         "build": request.build,
         "baseline": request.baseline,
@@ -277,6 +306,19 @@ def _write_files(folder: Path, id: str, request: RunRequest, options: RunOptions
         provenance["inputs"] = [file.model_dump() for file in request.workspace]
     if request.env is not None:
         provenance["env"] = request.env.model_dump()
+    if rerun_of is not None:
+        provenance["rerun_of"] = rerun_of
+    return provenance
+
+
+def _write_files(
+    folder: Path, request: RunRequest, options: RunOptions, plan: Plan, provenance: dict[str, Any]
+) -> None:
+    """The request, without its secrets, and the event log with its first event. Raises `StorageError`."""
+    try:
+        (folder / REQUEST).write_bytes(orjson.dumps(request.model_dump(exclude={"secrets"})))
+    except OSError as error:
+        raise StorageError(f"The request can't be kept: {error.strerror}.") from error
     log = EventLog(folder / EVENTS)
     try:
         sink = MaskingSink.around(log, Masker(options.secrets))

@@ -16,7 +16,7 @@ from .conftest import Service
 
 PROBLEM_FIELDS = {"type", "title", "status", "detail", "field", "errors"}
 ID = "20261121-073012-9f3a1c2b"
-OPEN = {"/healthz", "/readyz", "/api/v1/healthz", "/api/v1/readyz", "/api/openapi.json"}
+OPEN = {"/healthz", "/readyz", "/api/v1/healthz", "/api/v1/readyz", "/api/openapi.json", "/login", "/static/<name>"}
 
 CALLS = [
     ("GET", "/runs", "read"),
@@ -30,6 +30,7 @@ CALLS = [
     ("GET", "/metrics", "read"),
     ("POST", "/runs", "run"),
     ("POST", f"/runs/{ID}/cancel", "run"),
+    ("POST", f"/runs/{ID}/rerun", "run"),
     ("POST", "/blobs/missing", "run"),
     ("PUT", f"/blobs/{'0' * 64}", "run"),
 ]

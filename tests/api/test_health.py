@@ -7,7 +7,7 @@ import time
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from kernel_gateway.agents.local import RUNNER_NOTE
+from kernel_gateway.agents.notes import RUNNER_NOTE
 from kernel_gateway.events import EventType
 
 from .conftest import Service

@@ -1,0 +1,143 @@
+"""Who is logged in to the pages: a signed cookie that names a token by its id, never the token itself.
+
+The cookie is Flask's session, signed with a key in the data folder that all web workers share. Each request looks the
+token up anew, so that one that is revoked or expires logs its sessions out at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from flask import Flask, Request, request, session
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from itsdangerous import URLSafeTimedSerializer
+
+from ..errors import ForbiddenError, StorageError
+from ..store.tokens import TokenRecord
+from .service import KEY, gateway
+
+LIFE = timedelta(hours=24)
+"""How long one login lasts."""
+
+KEY_BYTES = 32
+
+FORM_FIELD = "csrf"
+"""Hidden field of the pages' forms that proves that a page of this session made the request."""
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Sessions(SecureCookieSessionInterface):
+    """Flask's signed cookies, with a key that is made at the first login."""
+
+    salt = "kernel-gateway-session"
+    digest_method = staticmethod(hashlib.sha256)
+
+    def get_cookie_name(self, app: Flask) -> str:
+        """Browsers keep cookies by host, whatever the port: each gateway of a machine has a name of its own."""
+        root = str(app.extensions[KEY].data.root)
+        return f"kernel_gateway_{hashlib.sha256(root.encode()).hexdigest()[:8]}"
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        """Over TLS, also where a proxy on this machine ends it, the cookie never goes out in clear."""
+        return request.is_secure
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        """The signer. Raises `StorageError` when its key can't be kept."""
+        if not app.secret_key:
+            app.secret_key = signing_key(app.extensions[KEY].data.root / "session.key")
+        return super().get_signing_serializer(app)
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """The request's session. Programs bring no cookie and cost nothing here."""
+        if not request.cookies.get(self.get_cookie_name(app)):
+            return self.session_class()
+        return super().open_session(app, request)
+
+
+def install(app: Flask) -> None:
+    """Have an application keep sessions."""
+    app.session_interface = Sessions()
+    app.config.update(
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Strict",
+        SESSION_COOKIE_PATH="/",
+        SESSION_REFRESH_EACH_REQUEST=False,
+        PERMANENT_SESSION_LIFETIME=LIFE,
+    )
+
+
+def signing_key(path: Path) -> bytes:
+    """The key in a file, which is made if there is none; whoever comes first makes it. Raises `StorageError`."""
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if len(key := path.read_bytes()) >= KEY_BYTES:
+                return key
+        part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(secrets.token_bytes(KEY_BYTES))
+            # A link fails where there is a file: of two workers that make a key at once, one key stays.
+            with contextlib.suppress(FileExistsError):
+                os.link(part, path)
+        finally:
+            part.unlink()
+        return path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"The key of the login cookies can't be kept: {error.strerror}.") from error
+
+
+def begin(token: TokenRecord) -> None:
+    """Log in with a token."""
+    session.clear()
+    session.permanent = True
+    session["token"] = token.id
+    session[FORM_FIELD] = secrets.token_urlsafe(16)
+
+
+def end() -> None:
+    """Log out: the browser is told to forget the cookie."""
+    session.clear()
+
+
+def token() -> TokenRecord | None:
+    """The token that the request's cookie was made with, if it still counts."""
+    id = session.get("token")
+    return gateway().tokens.by_id(id) if isinstance(id, str) else None
+
+
+def form_token() -> str:
+    """What the forms of this session carry in `FORM_FIELD`; empty without a session."""
+    return str(session.get(FORM_FIELD, ""))
+
+
+def check_origin() -> None:
+    """Refuse a form that another site made. Raises `ForbiddenError`.
+
+    Browsers say where a request comes from: by ``Sec-Fetch-Site`` over TLS and on loopback, else by ``Origin``.
+    """
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site is not None:
+        same = site in ("same-origin", "none")
+    else:
+        same = origin is None or urlsplit(origin).netloc == request.host
+    if not same:
+        raise ForbiddenError(
+            "The form was sent by a page of another site. Open the gateway's own page, and try it there."
+        )
+
+
+def check_form() -> None:
+    """Refuse a form that no page of this session made. Raises `ForbiddenError`."""
+    check_origin()
+    given, expected = request.form.get(FORM_FIELD, ""), form_token()
+    if not expected or not hmac.compare_digest(given.encode(), expected.encode()):
+        raise ForbiddenError("The form is of an earlier login. Go back, load the page anew, and try again.")

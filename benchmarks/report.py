@@ -1,111 +1,149 @@
-"""Samples become ratios, a Markdown table, a plot, and the numbers of docs/performance.md."""
+"""The results as Markdown, and the numbers of docs/performance.md. Computed from ``results.json`` alone."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from .about import QUIET
+from .samples import Samples, delays, middle, percentile, ratio, values
+from .targets import verdicts
+
 BEGIN, END = "<!-- results: benchmarks/run --docs writes from here -->", "<!-- to here -->"
 
-Samples = dict[str, list[dict[str, Any]]]
-
-
-def ratios(samples: Samples, key: str = "seconds") -> dict[str, float]:
-    """Contender → ours divided by theirs, the median over rounds; both of a round ran within the same minute."""
-    found = {}
-    for name, theirs in samples.items():
-        if name == "ours" or "ours" not in samples:
-            continue
-        pairs = zip(samples["ours"], theirs, strict=False)
-        if values := [ours[key] / other[key] for ours, other in pairs if ours[key] and other[key]]:
-            found[name] = median(values)
-    return found
-
-
-def percentile(values: list[float], share: float) -> float:
-    """The value that `share` of the values do not exceed."""
-    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+MEASURES = {"seconds": "whole command", "first": "first output", "cells": "cells only"}
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The tables: what was measured where, ratios first, then seconds, memory, loss and latency."""
-    about, workloads = result["about"], result["workloads"]
+    """What was measured where; then the targets, the ratios, and the figures that they come from."""
+    parts = [
+        _where(result),
+        "### Must show\n\n" + _targets(result),
+        "### Ratios\n\nOurs ÷ theirs, below 1 ours is faster.\n\n" + _ratios(result),
+        "### Seconds, memory and loss\n\n" + _figures(result),
+    ]
+    if late := _delays(result):
+        parts.append("### Milliseconds\n\n" + late)
+    if memory := _memory(result):
+        parts.append("### Memory of a kernel\n\n" + memory)
+    return "\n\n".join(parts) + "\n"
+
+
+def _where(result: dict[str, Any]) -> str:
+    about = result["about"]
+    sandbox = "in a sandbox" if about["sandbox"] else "without a sandbox"
+    load = f"load {about['load_before']:.1f} before, {about['load_after']:.1f} after"
     lines = [
         f"- {about['date']}, commit {about['commit']}, `{about['command']}`",
-        f"- {about['machine']}; load {about['load_before']:.1f} before, {about['load_after']:.1f} after",
-        "- " + ", ".join(f"{name} {version}" for name, version in about["versions"].items()),
-        "",
-        "| workload | ours ÷ theirs, whole command | rounds |",
-        "| --- | --- | --- |",
+        f"- {about['machine']}; {load}; took {about['took'] / 60:.0f} minutes; the service's kernels {sandbox}",
     ]
-    for workload in workloads.values():
-        samples = workload["samples"]
-        if "delays" in workload or _delays(samples):
+    for name, versions in ({"here": about["versions"]} | about["environments"]).items():
+        lines.append(f"- {name}: " + ", ".join(f"{package} {version}" for package, version in versions.items()))
+    if about["load_before"] > QUIET:
+        lines.append(f"- **The machine was not quiet**: load {about['load_before']:.1f} before the first round.")
+    if about["quick"]:
+        lines.append("- **A smoke test of small workloads**: no figure here says anything about speed.")
+    for name, contestant in result["contestants"].items():
+        if contestant["obstacle"]:
+            lines.append(f"- **{name}** did not take part. {contestant['obstacle']}")
+    for workload in result["workloads"].values():
+        for name, failure in workload["failures"].items():
+            lines.append(f"- **{name} failed** in “{workload['title']}”: {_one_line(failure)}")
+    return "\n".join(lines)
+
+
+def _targets(result: dict[str, Any]) -> str:
+    rows = []
+    for verdict in verdicts(result):
+        target = verdict.target
+        aim = f"{'≥' if target.least else '≤'} {target.bound:g}{target.unit}"
+        if verdict.figure is None:
+            rows.append([target.what, aim, "not measured", ""])
+        else:
+            shown = f"{verdict.figure:.{target.digits}f}{target.unit}"
+            rows.append([target.what, aim, f"{shown} ({verdict.of})", "met" if verdict.met else "**not met**"])
+    return table(["aim", "bound", "measured", ""], rows)
+
+
+def _ratios(result: dict[str, Any]) -> str:
+    ours = [name for name, contestant in result["contestants"].items() if contestant["ours"]]
+    rows = []
+    for workload in result["workloads"].values():
+        samples: Samples = workload["samples"]
+        if any(map(delays, samples.values())):  # where the time of single lines counts, the whole says nothing
             continue
-        cells = {f"{name}, cells only": value for name, value in ratios(samples, "cells").items()}
-        shown = ", ".join(f"{name} **{value:.2f}**" for name, value in (ratios(samples) | cells).items())
-        lines.append(f"| {workload['title']} | {shown or '–'} | {len(samples.get('ours', []))} |")
-    lines += ["", "| workload | contender | seconds (least to most) | cells, s | peak memory, MB | loss |"]
-    lines.append("| --- | --- | --- | --- | --- | --- |")
-    for workload in workloads.values():
+        for key, measure in MEASURES.items():
+            for peer in (name for name in samples if name not in ours):
+                found = [ratio(samples.get(name, []), samples[peer], key) for name in ours]
+                if any(value is not None for value in found):
+                    shown = [_number(value, 2) for value in found]
+                    rows.append([workload["title"], measure, peer, *shown])
+    return table(["workload", "of", "beside", *ours], rows)
+
+
+def _figures(result: dict[str, Any]) -> str:
+    rows = []
+    for workload in result["workloads"].values():
         for name, samples in workload["samples"].items():
-            lines.append(f"| {workload['title']} | {name} | {_row(samples)} |")
-    late = [(w["title"], name, values) for w in workloads.values() for name, values in _delays(w["samples"]).items()]
-    if late:
-        lines += ["", "| a flushed print until its line is here | median, ms | 99 of 100 within, ms | lines |"]
-        lines.append("| --- | --- | --- | --- |")
-        for _, name, values in late:
-            lines.append(f"| {name} | {median(values):.1f} | {percentile(values, 0.99):.1f} | {len(values)} |")
-    return "\n".join(lines) + "\n"
+            if seconds := values(samples, "seconds"):
+                lost = values(samples, "lost")
+                rows.append(
+                    [
+                        workload["title"],
+                        name,
+                        str(len(samples)),
+                        f"{median(seconds):.2f} ({min(seconds):.2f}–{max(seconds):.2f})",
+                        _number(middle(samples, "first"), 2),
+                        _number(middle(samples, "cells"), 2),
+                        _number(max(values(samples, "runner_mb"), default=None), 0),
+                        _number(max(values(samples, "tree_mb"), default=None), 0),
+                        f"{max(lost):,.0f}" if lost else "",
+                    ]
+                )
+    head = ["workload", "contestant", "rounds", "seconds (least to most)", "first output, s", "cells, s"]
+    return table([*head, "runner, peak MB", "all, peak MB", "lines lost"], rows)
 
 
-def _delays(samples: Samples) -> dict[str, list[float]]:
-    found = {name: [delay for sample in all_of for delay in sample["delays"]] for name, all_of in samples.items()}
-    return {name: values for name, values in found.items() if values}
+def _delays(result: dict[str, Any]) -> str:
+    rows = []
+    for workload in result["workloads"].values():
+        for name, samples in workload["samples"].items():
+            if found := delays(samples):
+                shown = [f"{percentile(found, share):.1f}" for share in (0.5, 0.99)]
+                rows.append([workload["title"], name, *shown, f"{max(found):.1f}", str(len(found))])
+    return table(["what", "contestant", "p50", "p99", "most", "number"], rows) if rows else ""
 
 
-def _row(samples: list[dict[str, Any]]) -> str:
-    seconds = [sample["seconds"] for sample in samples]
-    cells = [sample["cells"] for sample in samples if sample["cells"]]
-    losses = [sample["loss"] for sample in samples if sample["loss"] is not None]
-    return " | ".join(
-        [
-            f"{median(seconds):.2f} ({min(seconds):.2f}–{max(seconds):.2f})",
-            f"{median(cells):.2f}" if cells else "",
-            f"{peak:.0f}" if (peak := median(sample["peak_mb"] for sample in samples)) else "",
-            ("none" if not any(losses) else f"{max(losses):.1%}") if losses else "",
-        ]
+def _memory(result: dict[str, Any]) -> str:
+    rows = []
+    for workload in result["workloads"].values():
+        for name, samples in workload["samples"].items():
+            idle, running = middle(samples, "idle_mb"), middle(samples, "running_mb")
+            if running is not None:
+                rows.append([name, _number(idle, 0), _number(running, 0)])
+    return (
+        table(["contestant", "one kernel kept ready, MB", "one run more, its command included, MB"], rows)
+        if rows
+        else ""
     )
 
 
-def plot(result: dict[str, Any], path: Path) -> None:
-    """Seconds by workload and contender, each round a dot, the median a bar; SVG."""
-    import matplotlib
+def table(head: list[str], rows: Iterable[list[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
 
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "benchmarks"
-    from matplotlib import pyplot
 
-    shown = [w for w in result["workloads"].values() if not _delays(w["samples"])]
-    if not shown:
-        return
-    figure, axes = pyplot.subplots(len(shown), 1, figsize=(8, 0.6 + 1.5 * len(shown)), squeeze=False)
-    for axis, workload in zip(axes[:, 0], shown, strict=True):
-        # What runs once takes minutes and would squeeze all others.
-        rows = [(name, samples) for name, samples in workload["samples"].items() if len(samples) > 1 or name == "ours"]
-        for place, (name, samples) in enumerate(reversed(rows)):
-            seconds = [sample["seconds"] for sample in samples]
-            axis.barh(place, median(seconds), height=0.6, color="#2a6f97" if name == "ours" else "#b8c4cc")
-            axis.plot(seconds, [place] * len(seconds), ".", color="#333333", markersize=3)
-        axis.set_yticks(range(len(rows)), [name for name, _ in reversed(rows)])
-        axis.set_title(workload["title"], loc="left", fontsize=9)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=8)
-    axes[-1, 0].set_xlabel("seconds, whole command (bar: median, dots: rounds)", fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
+def _number(value: float | None, digits: int) -> str:
+    if value is None:
+        return ""
+    # A hundredth of a peer's time must not be shown as nothing.
+    return f"{value:.{digits}f}" if value >= 0.1 or digits == 0 else f"{value:.{digits + 1}f}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:500].replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
 
 
 def renew_page(page: Path, text: str) -> None:

@@ -52,6 +52,8 @@ def described_calls() -> dict[str, str]:
 def test_every_call_is_described_with_its_scope(app: Any) -> None:
     expected = {}
     for rule in app.url_map.iter_rules():
+        if rule.endpoint.startswith("pages."):
+            continue  # for browsers: docs/web.md
         scope = app.view_functions[rule.endpoint].scope
         path = re.sub(r"<(?:[^:<>]*:)?(\w+)>", r"{\1}", rule.rule)
         for method in rule.methods - {"HEAD", "OPTIONS"}:
@@ -64,6 +66,20 @@ def test_every_call_is_described_with_its_scope(app: Any) -> None:
     named = {f"{method.upper()} {path}" for path, methods in app.api_doc["paths"].items() for method in methods}
     assert len(named) > 15
     assert named - doubled <= described_calls().keys()  # what OpenAPI says is what the table says
+
+
+def test_every_page_is_described_with_its_scope(app: Any) -> None:
+    expected = {}
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint.startswith("pages."):
+            scope = app.view_functions[rule.endpoint].scope
+            path = re.sub(r"<(?:[^:<>]*:)?(\w+)>", r"{\1}", rule.rule)
+            for method in rule.methods - {"HEAD", "OPTIONS"}:
+                expected[f"{method} {path}"] = "–" if scope == PUBLIC else scope
+    table = rows(section(page("web.md"), "## Addresses"))
+
+    assert len(expected) > 10
+    assert {call: columns[1] for call, columns in table.items() if re.match("[A-Z]+ /", call)} == expected
 
 
 def test_every_call_has_an_example(app: Any) -> None:

@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,9 @@ STATE_SECONDS = 2.0
 START_TRIES = 3
 """How often a run is started again whose runner ended before it had begun."""
 
+BEGIN_SECONDS = 15.0
+"""How long a runner may take to begin with its run; one that hangs is killed, and the run is queued again."""
+
 KILL_SECONDS = 25.0
 """After a cancel, how long a runner may take before it is killed; it needs less than 20 s by itself."""
 
@@ -68,6 +71,8 @@ class _Watched:
     pid: int
     fd: int
     runner: RunnerProcess | None
+    since: float = field(default_factory=time.monotonic)
+    begun: bool = False
     noted: bool = False
     running: bool = False
     cancelled: float = 0.0
@@ -236,6 +241,11 @@ class Dispatcher:
         if not watched.running and self._has_started(record):
             self._store.set_running(record.id)
             watched.running = True
+        if not watched.begun:
+            watched.begun = was_begun(self._data.run(record.id))
+            if not watched.begun and time.monotonic() - watched.since > BEGIN_SECONDS:
+                log.warning("runner %d of run %s does not begin and is killed", watched.pid, record.id)
+                signal_all([watched.pid], signal.SIGKILL)
         if watched.cancelled and time.monotonic() - watched.cancelled > KILL_SECONDS:
             signal_all([watched.pid], signal.SIGKILL)
 

@@ -16,6 +16,8 @@ FORK_SECONDS = 5.0
 """How long a fork may take; it needs some milliseconds."""
 
 STOP_SECONDS = 2.0
+EXITS = 1000
+"""How many exit codes are kept that nobody has asked for; most runs say by themselves how they ended."""
 LONGEST_PAUSE = 60.0
 BACKLOG = 256
 
@@ -34,6 +36,7 @@ class ForkServer:
         self.path = path
         self.ready = False
         self.problem = ""
+        self.failures = 0
         self.exits: dict[int, int] = {}
         self._command = command
         self._arguments = arguments
@@ -42,7 +45,7 @@ class ForkServer:
         self._rest = b""
         self._pause = 0.5
         self._again = 0.0
-        self.start()
+        self._try_again()
 
     def start(self) -> None:
         """Start the process. It is `ready` some time later."""
@@ -63,6 +66,24 @@ class ForkServer:
         os.set_blocking(self._process.stdout.fileno(), False)
         self._rest = b""
 
+    def _try_again(self) -> None:
+        try:
+            self.start()
+        except OSError as error:
+            # It only saves time: a full disk or table of descriptors must not keep runs from being looked after.
+            log.error("the fork server of %s can't be started: %s", self.name, error)
+            self._put_off()
+
+    def _put_off(self) -> None:
+        self.failures += 1
+        self._again = time.monotonic() + self._pause
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
+
+    @property
+    def starting(self) -> bool:
+        """Whether it is about to be ready: worth waiting for, unless it has ended before it ever was."""
+        return not self.ready and not self.problem and not self.failures
+
     @property
     def fds(self) -> list[int]:
         """What to wait for before `poll` is worth a call."""
@@ -72,7 +93,7 @@ class ForkServer:
         """Take in what it said, and start it again if it ended."""
         if self._process is None:
             if not self.problem and time.monotonic() > self._again:
-                self.start()
+                self._try_again()
             return
         assert self._process.stdout is not None
         ended = False
@@ -91,7 +112,7 @@ class ForkServer:
     def _hear(self, line: str) -> None:
         word, _, rest = line.partition(" ")
         if word == "ready":
-            self.ready, self._pause = True, 0.5
+            self.ready, self._pause, self.failures = True, 0.5, 0
         elif word == "warning":
             log.warning("fork server of %s: %s", self.name, rest)
         elif word == "failed":
@@ -100,11 +121,12 @@ class ForkServer:
         elif word == "exit":
             pid, code = rest.split()
             self.exits[int(pid)] = int(code)
+            while len(self.exits) > EXITS:
+                del self.exits[next(iter(self.exits))]
 
     def _note_end(self) -> None:
         self._stop()
-        self._again = time.monotonic() + self._pause
-        self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        self._put_off()
         if not self.problem:
             log.warning("the fork server of %s ended and is started again", self.name)
 
@@ -117,7 +139,9 @@ class ForkServer:
                 server.settimeout(FORK_SECONDS)
                 server.connect(str(self.path))
                 socket.send_fds(server, [message], fds)
-                return int(server.recv(32))
+                pid = int(server.recv(32))
+                self.exits.pop(pid, None)  # of an earlier process by that number
+                return pid
         except (OSError, ValueError) as error:
             log.warning("the fork server of %s does not fork: %s", self.name, error)
             if self._process is not None:

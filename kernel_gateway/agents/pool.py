@@ -13,13 +13,13 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from ..errors import UsageError
+from ..errors import GatewayError, UsageError
 from ..kernels import forkserver
 from ..kernels.specs import Kernelspecs
 from ..settings import PREFIX, Settings
@@ -64,8 +64,6 @@ def parse_warm(text: str) -> list[Target]:
                 field="warm",
             )
         env = str(Path(match["env"]).absolute()) if match["env"] else ""
-        if env and not Path(env).is_file():
-            raise UsageError(f"--warm: there is no file {match['env']}.", field="warm")
         targets.append(Target(match["kernel"].strip(), env, int(match["count"])))
     return targets
 
@@ -75,6 +73,8 @@ def check_warm(settings: Settings) -> None:
     specs = Kernelspecs()
     for target in parse_warm(settings.warm):
         specs.resolve(target.kernel)
+        if target.env and not Path(target.env).is_file():
+            raise UsageError(f"--warm: there is no file {target.env}.", field="warm")
     for name in filter(None, map(str.strip, settings.preload.split(","))):
         if not all(part.isidentifier() for part in name.split(".")):
             raise UsageError(f"--preload: {name!r} is no name of a Python module.", field="preload")
@@ -93,10 +93,11 @@ class _Pair:
 
 @dataclass
 class _Shelf:
-    """The pairs of one target. ``digest`` is that of its environment file, '' without one."""
+    """The pairs of one target. ``digest`` is that of its environment file as of ``stamp``, '' without one."""
 
     target: Target
-    digest: str
+    digest: str = ""
+    stamp: tuple[int, int] = (0, 0)
     pairs: list[_Pair] = field(default_factory=list)
     taken: deque[float] = field(default_factory=deque)
     pause: float = 1.0
@@ -123,8 +124,9 @@ class Pool:
         self.sweep()
 
     def _shelf(self, target: Target) -> _Shelf:
-        digest = hashlib.sha256(Path(target.env).read_bytes()).hexdigest() if target.env else ""
-        return _Shelf(Target(self._specs.resolve(target.kernel).name, target.env, target.count), digest)
+        with contextlib.suppress(UsageError):  # removed meanwhile: no reason for the dispatcher not to start
+            target = replace(target, kernel=self._specs.resolve(target.kernel).name)
+        return _Shelf(target)
 
     def _start_servers(self) -> dict[str, ForkServer]:
         """A fork server for each interpreter that has something to import beforehand."""
@@ -195,6 +197,19 @@ class Pool:
         shelf.not_before = now + shelf.pause
         shelf.pause = min(shelf.pause * 2, LONGEST_PAUSE)
 
+    def _follow_file(self, shelf: _Shelf) -> None:
+        """Throw away what was made by an environment file that has changed since. Raises OSError."""
+        if not shelf.target.env:
+            return
+        found = os.stat(shelf.target.env)
+        stamp = (found.st_mtime_ns, found.st_size)
+        if stamp == shelf.stamp:
+            return
+        shelf.stamp, shelf.digest = stamp, hashlib.sha256(Path(shelf.target.env).read_bytes()).hexdigest()
+        for pair in shelf.pairs:
+            self._discard(pair)
+        shelf.pairs.clear()
+
     def _stock(self, shelf: _Shelf, now: float) -> None:
         wanted = shelf.wanted(now, self._settings.slots)
         if len(shelf.pairs) > wanted:
@@ -203,18 +218,21 @@ class Pool:
                 shelf.pairs.remove(oldest)
                 self._discard(oldest)
         starting = any(not pair.ready for pair in shelf.pairs)
-        if len(shelf.pairs) < wanted and not starting and now >= shelf.not_before and self._may_start(shelf):
-            try:
+        if now < shelf.not_before:
+            return
+        try:
+            self._follow_file(shelf)
+            if len(shelf.pairs) < wanted and not starting and self._may_start(shelf):
                 shelf.pairs.append(self._start(shelf.target))
-            except OSError as error:
-                shelf.problem, shelf.not_before = str(error), now + shelf.pause
-                shelf.pause = min(shelf.pause * 2, LONGEST_PAUSE)
-                log.error("kernel %s can't be kept warm: %s", shelf.target.kernel, error)
+        except (OSError, GatewayError) as error:
+            shelf.problem, shelf.not_before = str(error), now + shelf.pause
+            shelf.pause = min(shelf.pause * 2, LONGEST_PAUSE)
+            log.error("kernel %s can't be kept warm: %s", shelf.target.kernel, error)
 
     def _may_start(self, shelf: _Shelf) -> bool:
         """Whether there is memory for one more, and nothing that it comes from is still getting ready itself."""
         server = self._servers.get(self._specs.resolve(shelf.target.kernel).spec.argv[0])
-        if server is not None and not shelf.target.env and not server.ready and not server.problem:
+        if server is not None and not shelf.target.env and server.starting:
             return False
         return available_memory() >= self._settings.warm_memory_mb << 20
 
@@ -249,7 +267,8 @@ class Pool:
         if any(shelf.digest for shelf in shelves):
             with contextlib.suppress(OSError, ValueError):
                 digest = (orjson.loads((folder / "request.json").read_bytes()).get("env") or {}).get("sha256") or ""
-        return next((shelf for shelf in shelves if shelf.digest == digest), None)
+        fitting = (shelf for shelf in shelves if shelf.digest == digest and bool(shelf.target.env) == bool(digest))
+        return next(fitting, None)
 
     def state(self) -> list[dict[str, Any]]:
         """What `GET /agents` shows of the pool."""
@@ -271,6 +290,8 @@ class Pool:
     def _discard(self, pair: _Pair) -> None:
         """End a pair that no run will have. Its runner ends when its stdin does, and its kernel with it."""
         pair.runner.hand(b"")
+        if pair.runner.ended:  # killed; it removes its place itself else
+            shutil.rmtree(self._data.warm / pair.place, ignore_errors=True)
         pair.runner.close()
 
     def sweep(self) -> None:

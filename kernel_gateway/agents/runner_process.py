@@ -122,7 +122,7 @@ class ServiceRun:
         finally:
             folder.release()
             if tracking is not None:
-                tracking.client.ask("finish", run=self._id, seconds=0.0)
+                tracking.client.finish(self._id, 0.0, self._path)
                 tracking.client.close()
         return outcome.exit_code
 

@@ -8,7 +8,9 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,13 @@ from .layout import DataFolder
 
 EXIT_SECONDS = 1.0
 """How long after a runner's end its exit code may be on its way."""
+
+
+PIPE_SIZE = 4096
+"""Bytes that any pipe takes without a reader."""
+
+_Begun = tuple[int, "subprocess.Popen[bytes] | None"]
+"""A new process' pid, and how to wait for it if it is our child."""
 
 
 @dataclass
@@ -33,9 +42,16 @@ class RunnerProcess:
 
     def hand(self, content: bytes) -> None:
         """Write its input and close it. A runner that has died takes nothing; its end is noticed as any other."""
-        with contextlib.suppress(OSError), open(self.stdin, "wb") as pipe:
-            pipe.write(content)
-        self.stdin = -1
+        stdin, self.stdin = self.stdin, -1
+
+        def write() -> None:
+            with contextlib.suppress(OSError), open(stdin, "wb") as pipe:
+                pipe.write(content)
+
+        if len(content) <= PIPE_SIZE:
+            write()
+        else:  # a runner that hangs must not hold up the dispatcher
+            threading.Thread(target=write, name="hand-over", daemon=True).start()
 
     @property
     def ended(self) -> bool:
@@ -78,25 +94,35 @@ class Runners:
 
     def start(self, arguments: list[str], log: Path) -> RunnerProcess:
         """Start a runner with these arguments of `runner_process`, its output to the end of `log`. Raises OSError."""
+        # Another one gets pipes of its own: a fork server that was late must not have forked a second reader of them.
+        runner = self._start(self._fork, arguments, log) or self._start(self._spawn, arguments, log)
+        assert runner is not None
+        return runner
+
+    def _fork(self, arguments: list[str], stdin: int, log: int, status: int) -> tuple[int, None] | None:
+        pid = self.server.fork("\0".join(arguments).encode(), [stdin, log, status])
+        return None if pid is None else (pid, None)
+
+    def _spawn(self, arguments: list[str], stdin: int, log: int, status: int) -> tuple[int, subprocess.Popen[bytes]]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kernel_gateway.agents.runner_process", *arguments, str(status)],
+            stdin=stdin,
+            stdout=log,
+            stderr=log,
+            env=self._environ,
+            cwd="/",
+            pass_fds=(status,),
+            start_new_session=True,
+        )
+        return process.pid, process
+
+    def _start(self, begin: Callable[..., _Begun | None], arguments: list[str], log: Path) -> RunnerProcess | None:
         stdin, ours = os.pipe()
         status, theirs = os.pipe()
         try:
             with log.open("ab") as file:
-                pid = self.server.fork("\0".join(arguments).encode(), [stdin, file.fileno(), theirs])
-                process = None
-                if pid is None:
-                    process = subprocess.Popen(
-                        [sys.executable, "-m", "kernel_gateway.agents.runner_process", *arguments, str(theirs)],
-                        stdin=stdin,
-                        stdout=file,
-                        stderr=file,
-                        env=self._environ,
-                        cwd="/",
-                        pass_fds=(theirs,),
-                        start_new_session=True,
-                    )
-                    pid = process.pid
-            fd = os.pidfd_open(pid)
+                begun = begin(arguments, stdin, file.fileno(), theirs)
+            fd = -1 if begun is None else os.pidfd_open(begun[0])
         except OSError:
             os.close(ours)
             os.close(status)
@@ -104,7 +130,12 @@ class Runners:
         finally:
             os.close(stdin)
             os.close(theirs)
+        if begun is None:
+            os.close(ours)
+            os.close(status)
+            return None
         os.set_blocking(status, False)
+        pid, process = begun
         return RunnerProcess(pid, fd, ours, status, process, None if process is not None else self.server)
 
     def close(self) -> None:

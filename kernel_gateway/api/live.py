@@ -72,10 +72,12 @@ class LiveRun:
         """Take the events that have come. Raises OSError."""
         self.asked = time.monotonic()
         while events := self._log.read():
+            printed = []
             for event in events:
                 self.state.feed(event)
                 self._report.feed(event)
-                self._add(self._console.feed(event))
+                printed.append(self._console.feed(event))
+            self._add("".join(printed))
             self._seq = int(events[-1]["seq"])
 
     def _add(self, text: str) -> None:

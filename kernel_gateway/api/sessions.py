@@ -75,7 +75,9 @@ def install(app: Flask) -> None:
 
 
 def signing_key(path: Path) -> bytes:
-    """The key in a file, which is made if there is none; whoever comes first makes it. Raises `StorageError`."""
+    """The key in a file, which is made if there is none; whoever comes first makes it. Raises `StorageError`,
+    also for a file with less than a key in it, as a power cut may leave it.
+    """
     try:
         with contextlib.suppress(FileNotFoundError):
             if len(key := path.read_bytes()) >= KEY_BYTES:
@@ -90,9 +92,11 @@ def signing_key(path: Path) -> bytes:
                 os.link(part, path)
         finally:
             part.unlink()
-        return path.read_bytes()
+        if len(key := path.read_bytes()) >= KEY_BYTES:
+            return key
     except OSError as error:
         raise StorageError(f"The key of the login cookies can't be kept: {error.strerror}.") from error
+    raise StorageError(f"The key of the login cookies is damaged. Remove {path.name} from the data folder.")
 
 
 def begin(token: TokenRecord) -> None:
@@ -119,6 +123,14 @@ def form_token() -> str:
     return str(session.get(FORM_FIELD, ""))
 
 
+def site_of(url: str) -> str | None:
+    """Host and port of a URL that a header brings; None for what is no URL."""
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return None
+
+
 def check_origin() -> None:
     """Refuse a form that another site made. Raises `ForbiddenError`.
 
@@ -128,7 +140,7 @@ def check_origin() -> None:
     if site is not None:
         same = site in ("same-origin", "none")
     else:
-        same = origin is None or urlsplit(origin).netloc == request.host
+        same = origin is None or site_of(origin) == request.host
     if not same:
         raise ForbiddenError(
             "The form was sent by a page of another site. Open the gateway's own page, and try it there."

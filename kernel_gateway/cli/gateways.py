@@ -6,6 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +21,9 @@ CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 PATIENCE = 60.0
 """Seconds for which a command waits for a gateway that is away or busy."""
+
+SERVICE_MODULES = ("alembic", "flask_openapi3", "gunicorn", "prometheus_client", "pydantic", "setproctitle", "sqlalchemy")
+"""Modules of the extra `service` without which it can't start; looking for them imports none of them."""
 
 
 def gateway_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,6 +41,14 @@ def connect(url: str | None) -> GatewayClient:
 
     patience = Patience(later=PATIENCE)
     return GatewayClient(url, os.environ.get(PREFIX + "TOKEN"), patience=patience, remark=_remark)
+
+
+def require_service() -> None:
+    """Raises `UsageError` when what the service is made of is not installed; for commands on the gateway's machine."""
+    if any(find_spec(name) is None for name in SERVICE_MODULES):
+        raise UsageError(
+            "This needs the packages of the service, the extra `service`. In a clone: pip install '.[service]'"
+        )
 
 
 def _remark(sentence: str) -> None:

@@ -30,6 +30,7 @@ from .source_run import SourceRun
 if TYPE_CHECKING:
     from ..events import EventSink
     from ..runner.masking import Masker
+    from ..store.baseline import Baseline
 
 KEY_VARIABLE = PREFIX + "IDEMPOTENCY_KEY"
 """Environment variable with a submit's idempotency key, for whoever repeats whole commands."""
@@ -100,7 +101,7 @@ class RemoteRun(SourceRun):
         if len(remarks) > MOST_REMARKS:
             _remark(f"{len(remarks) - MOST_REMARKS} more such remarks are left out.")
         self._files = found.files
-        self._baseline = self._previous_results()
+        self._baseline = self._named_baseline() or self._previous_results()
         self._mirror = Mirror(self._output_dir, self._settings, self._client, self._masker)
         try:
             self._follow_until_done()
@@ -128,6 +129,14 @@ class RemoteRun(SourceRun):
             self._error = error
         finally:
             os.close(submitted)
+
+    def _named_baseline(self) -> Baseline | None:
+        """The baseline that the user names, if it is a file here; the gateway looks up what is in MLflow."""
+        if not self._options.baseline:
+            return None
+        from .tracker import named_baseline
+
+        return named_baseline(self._options)
 
     def _prepare(self) -> Request:
         """The request, with everything that it needs on the gateway."""
@@ -194,7 +203,7 @@ class RemoteRun(SourceRun):
             attempt += 1
         self._run = submitted.run
         what = f"run {submitted.run.id}" if submitted.is_ours else f"run {submitted.run.id}, begun before,"
-        _remark(f"{what} on {self._client.url}")
+        _remark(f"{what} at {self._client.url}/runs/{submitted.run.id}")
 
     def _follow(self) -> None:
         """Copy the run's events, and those of the run that takes its place when it is lost."""

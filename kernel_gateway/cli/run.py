@@ -143,7 +143,7 @@ def _run(
         if run_options.mlflow or run_options.register or run_options.promote or run_options.baseline:
             from .tracker import check_remote
 
-            check_remote(run_options)
+            run_options = check_remote(run_options)
         return RemoteRun(
             content,
             path,

@@ -100,7 +100,7 @@ def show(gateway: str | None, id: str, as_json: bool) -> None:
             "attempt": run.attempt if run.attempt > 1 else None,
             "retry of": run.retry_of,
             "retried as": run.retried_as,
-            "report": client.url + run.links["report"] if "report" in run.links else None,
+            "page": f"{client.url}/runs/{run.id}",
         }
     for name, value in rows.items():
         if value not in (None, ""):

@@ -18,6 +18,7 @@ import click
 from ..errors import GatewayError, UnreachableError, UsageError
 from ..kernels import sandbox
 from ..settings import PREFIX, Settings
+from .gateways import require_service
 from .processes import Child
 
 READY_SECONDS = 60.0
@@ -49,6 +50,7 @@ def serve(config: str | None, **options: Any) -> None:
     Example: kernel-gateway serve --port 8888 --slots 4 --data /srv/gateway
     """
     try:
+        require_service()
         settings = _settings(config, options)
         exit_code = Supervisor(settings).run()
     except GatewayError as error:

@@ -84,7 +84,7 @@ def _port(data: DataFolder) -> int:
             attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 attempt.bind(("127.0.0.1", port))
-            except OSError:
+            except (OSError, OverflowError):  # taken, or no port at all
                 continue
             found: int = attempt.getsockname()[1]
             note.write_text(str(found))

@@ -43,8 +43,14 @@ def _cells(cells: list[dict[str, Any]]) -> str:
 
 def _gate(gate: dict[str, Any]) -> str:
     sign = "met" if gate["passed"] else "NOT MET"
-    value = "" if gate["value"] is None else f" (value {_number(gate['value'])})"
+    value = "" if gate["value"] is None else f" (value {_number(gate['value'])}{_bound(gate)})"
     return f"{gate['expression']}: {sign}{value}{'; ' + gate['message'] if gate['message'] else ''}"
+
+
+def _bound(gate: dict[str, Any]) -> str:
+    """The bound where the expression does not show it, as in ``f1 >= baseline``."""
+    bound = gate["bound"]
+    return "" if bound is None or gate["expression"].endswith(f" {_number(bound)}") else f", bound {_number(bound)}"
 
 
 def _some(items: Any, most: int = 12) -> list[Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import NotFoundError, StorageError, UsageError
-from .gateways import CONTEXT, table, with_errors
+from .gateways import CONTEXT, require_service, table, with_errors
 
 if TYPE_CHECKING:
     from ..store.tokens import TokenRecord, TokenStore
@@ -37,6 +37,7 @@ def _store_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _store(data: str | None, database: str | None) -> TokenStore:
     """The tokens of the gateway with that data folder. Raises `StorageError` when its database can't be used."""
+    require_service()
     from sqlalchemy.exc import DBAPIError
 
     from ..agents.layout import DataFolder

@@ -37,9 +37,33 @@ def check(options: RunOptions, settings: Settings) -> RunOptions:
 
     Raises `UsageError` for what can't work together.
     """
+    options = _checked(options)
+    uri = options.mlflow or settings.mlflow or None
+    if uri is None:
+        for option, used in (("--register", options.register), ("--baseline", _baseline_in_mlflow(options))):
+            if used:
+                raise UsageError(
+                    f"{option} needs MLflow: name its tracking URI with --mlflow, or write --mlflow local.",
+                    field=option.strip("-"),
+                )
+    elif not tracking.is_installed():
+        raise UsageError(f"--mlflow needs MLflow's client: {tracking.INSTALL_HINT}", field="mlflow")
+    return replace(options, mlflow=uri)
+
+
+def check_remote(options: RunOptions) -> RunOptions:
+    """The same for a run on a gateway, which has an MLflow of its own or none. Raises `UsageError`."""
+    if options.mlflow:
+        raise UsageError(
+            "--mlflow is for runs on this machine; a gateway tracks its runs where its own setting mlflow says.",
+            field="mlflow",
+        )
+    return _checked(options)
+
+
+def _checked(options: RunOptions) -> RunOptions:
     from ..tracking import comparison
 
-    uri = options.mlflow or settings.mlflow or None
     if options.promote and not options.register:
         raise UsageError("--promote needs --register NAME: an alias belongs to a registered model.", field="promote")
     baseline = options.baseline
@@ -51,33 +75,17 @@ def check(options: RunOptions, settings: Settings) -> RunOptions:
                 field="baseline",
             )
         baseline = f"models:/{options.register}@{baseline}"
-    from_mlflow = baseline is not None and comparison.is_mlflow(baseline)
-    if from_mlflow and baseline is not None and not comparison.is_well_formed(baseline):
+    if baseline and comparison.is_mlflow(baseline) and not comparison.is_well_formed(baseline):
         raise UsageError(
             f"--baseline {baseline}: write models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID.", field="baseline"
         )
-    if uri is None:
-        for option, used in (("--register", options.register), ("--baseline", from_mlflow)):
-            if used:
-                raise UsageError(
-                    f"{option} needs MLflow: name its tracking URI with --mlflow, or write --mlflow local.",
-                    field=option.strip("-"),
-                )
-    elif not tracking.is_installed():
-        raise UsageError(f"--mlflow needs MLflow's client: {tracking.INSTALL_HINT}", field="mlflow")
-    return replace(options, mlflow=uri, baseline=baseline)
+    return replace(options, baseline=baseline)
 
 
-def check_remote(options: RunOptions) -> None:
-    """What a gateway can't be asked for. Raises `UsageError`."""
-    if options.mlflow:
-        raise UsageError(
-            "--mlflow is for runs on this machine; a gateway tracks its runs where its own setting mlflow says.",
-            field="mlflow",
-        )
-    for option, value in (("register", options.register), ("promote", options.promote), ("baseline", options.baseline)):
-        if value:
-            raise UsageError(f"--{option} works for runs on this machine only so far.", field=option)
+def _baseline_in_mlflow(options: RunOptions) -> str | None:
+    from ..tracking import comparison
+
+    return options.baseline if options.baseline and comparison.is_mlflow(options.baseline) else None
 
 
 def results_file(baseline: str) -> Path:

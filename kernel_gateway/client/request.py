@@ -112,6 +112,15 @@ def env_entry(env: str | os.PathLike[str] | None, root: Path) -> WorkspaceFile |
     return entry
 
 
+def in_mlflow(baseline: str | None) -> bool:
+    """Whether a baseline is a gateway's to look up, rather than results of this machine."""
+    if not baseline:
+        return False
+    from ..tracking.comparison import is_mlflow
+
+    return is_mlflow(baseline)
+
+
 def fields_of(options: RunOptions) -> RunFields:
     """The options of the command line as fields of a request."""
     return RunFields(
@@ -125,7 +134,7 @@ def fields_of(options: RunOptions) -> RunFields:
         artifacts=options.artifacts,
         require=options.gates,
         gate_fails=options.gate_fails,
-        compare_with=options.baseline,
+        compare_with=options.baseline if in_mlflow(options.baseline) else None,
         register_model=options.register,
         promote=options.promote,
         secrets=options.secrets,

@@ -103,13 +103,16 @@ class Answer:
         self.content = response.read()
 
     def json(self) -> Any:
-        """The content as JSON. Raises `UnreachableError` where it is none: something else answers at this URL."""
+        """The object that the content is in JSON. Raises `UnreachableError` for any other: no gateway answers there."""
         try:
-            return json.loads(self.content)
-        except ValueError:
+            document = json.loads(self.content)
+        except (ValueError, RecursionError):
+            document = None
+        if not isinstance(document, dict):
             raise UnreachableError(
-                "What answers there is no kernel gateway: its answer is not JSON. Check the gateway's URL."
-            ) from None
+                "What answers there is no kernel gateway: its answer is not an object of JSON. Check the gateway's URL."
+            )
+        return document
 
 
 class Transport:
@@ -240,7 +243,7 @@ class Transport:
         if 300 <= response.status < 400 and response.status != 304:
             response.close()
             target = response.headers.get("location", "another address")
-            raise UnreachableError(f"{self.url} sends on to {target}: use that URL for the gateway.")
+            raise UnreachableError(f"{self.url} sends on to {target[:500]!a}: use that URL for the gateway.")
         return response
 
 

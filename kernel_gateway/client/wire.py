@@ -8,6 +8,7 @@ and connections that are kept for the next request. Compressed bodies are not as
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 import threading
@@ -24,6 +25,11 @@ BUFFER = 1 << 16
 
 LONGEST_LINE = 1 << 16
 MOST_HEADERS = 200
+MOST_INTERIM = 20
+"""Answers such as 103 Early Hints that may come before the one that counts."""
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 
 PATH_CHARACTERS = "/:@!$&'()*+,;=~-._%"
 """What stays as it is in a URL's path (RFC 3986, section 3.3); anything else is percent-encoded."""
@@ -207,10 +213,16 @@ class _Connection:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing waits to be read: an idle connection to which something comes, such as its end, is done."""
+        """Whether nothing waits to be read: an idle connection to which something comes, such as its end, is done.
+
+        So is one with more than the answer had to be: that would be taken for the answer to the next request.
+        """
         poll = select.poll()
         poll.register(self.socket, select.POLLIN)
-        return not poll.poll(0)
+        if poll.poll(0):
+            return False
+        self.socket.settimeout(0.0)
+        return not self.file.peek(1)
 
     def close(self) -> None:
         """Close it."""
@@ -226,11 +238,8 @@ class PlainResponse:
         self._wire = wire
         self._connection: _Connection | None = connection
         self._file = connection.file
-        version, self.status = self._status_line()
-        while self.status < 200:  # 100 Continue and 103 Early Hints come before the answer
-            self._header_lines()
-            version, self.status = self._status_line()
-        self.headers: Mapping[str, str] = self._header_lines()
+        version, self.status, headers = self._head()
+        self.headers: Mapping[str, str] = headers
         persistence = self.headers.get("connection", "keep-alive" if version > 0 else "close").lower()
         self._reusable = reusable and "close" not in persistence
         self._chunked = False
@@ -241,11 +250,21 @@ class PlainResponse:
         if self._left == 0 and not self._chunked:
             self._done()
 
+    def _head(self) -> tuple[int, int, dict[str, str]]:
+        """The minor version, the status and the headers, of the answer that counts."""
+        for _ in range(MOST_INTERIM):
+            version, status = self._status_line()
+            headers = self._header_lines()
+            if status >= 200:  # 100 Continue and 103 Early Hints come before the answer
+                return version, status, headers
+        raise NoAnswerError("too much comes before its answer")
+
     def _status_line(self) -> tuple[int, int]:
         """The minor version and the status."""
         line = self._line()
         words = line.split(None, 2)
-        if len(words) < 2 or words[0] not in (b"HTTP/1.0", b"HTTP/1.1") or not words[1].isdigit():
+        known = len(words) > 1 and words[0] in (b"HTTP/1.0", b"HTTP/1.1")
+        if not known or not words[1].isdigit() or not 100 <= int(words[1][:4]) <= 999:
             shown = line[:80].decode("latin-1")
             raise NoAnswerError(f"the connection broke ({shown!r} is no answer of HTTP)" if line else _CLOSED)
         return words[0][-1] - ord("0"), int(words[1])
@@ -270,11 +289,15 @@ class PlainResponse:
     def _body_size(self, method: str) -> int | None:
         if method == "HEAD" or self.status in (204, 304):
             return 0
+        if self.headers.get("content-encoding", "identity").lower() != "identity":
+            raise NoAnswerError("its answer is compressed, which was not asked for")
         if "transfer-encoding" in self.headers:
-            self._chunked = self.headers["transfer-encoding"].lower() == "chunked"
-            return 0 if self._chunked else None
+            if self.headers["transfer-encoding"].lower() != "chunked":
+                raise NoAnswerError("its answer is sent in a way that was not asked for")
+            self._chunked = True
+            return 0
         length = self.headers.get("content-length")
-        if length is not None and not (length.isascii() and length.isdigit()):
+        if length is not None and not _NUMBER.fullmatch(length):
             raise NoAnswerError(f"its answer has no sensible length ({length[:40]!r})")
         return None if length is None else int(length)
 
@@ -320,10 +343,9 @@ class PlainResponse:
             if self._line().strip():
                 raise NoAnswerError("a chunk of its answer does not end where it should")
         size = self._line().partition(b";")[0].strip()
-        try:
-            self._left = int(size, 16)
-        except ValueError:
-            raise NoAnswerError("a chunk of its answer has no size") from None
+        if not _CHUNK_SIZE.fullmatch(size):
+            raise NoAnswerError("a chunk of its answer has no sensible size")
+        self._left = int(size, 16)
         if self._left:
             return True
         self._header_lines()

@@ -65,7 +65,7 @@ class Comparison:
             return None
 
 
-NO_BASELINE = "There is no baseline yet, so this passes; the first successful run becomes the baseline."
+NO_BASELINE = "There is no baseline yet to compare with, so this passes."
 
 
 @dataclass(frozen=True)

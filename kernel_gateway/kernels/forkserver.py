@@ -41,6 +41,9 @@ FDS = 5
 
 LONGEST_MESSAGE = 4096
 
+REQUEST_SECONDS = 1.0
+"""How long a request may take to come once somebody has connected: nobody who hangs may hold up the others."""
+
 PACKAGE = "_kernel_gateway_start"
 """Name that our neighbours in this folder go by here: the kernel's interpreter does not know the gateway."""
 
@@ -67,9 +70,19 @@ def neighbours() -> None:
     sys.modules[PACKAGE] = package
 
 
+_channel = 1
+
+
+def keep_channel() -> None:
+    """Keep stdout for `tell`: what modules print when they are imported goes to stderr from here on."""
+    global _channel
+    _channel = os.dup(1)
+    os.dup2(2, 1)
+
+
 def tell(line: str) -> None:
     """Say something to whoever started us."""
-    print(line.replace("\n", " "), flush=True)
+    os.write(_channel, line.replace("\n", " ").encode() + b"\n")
 
 
 # -- importing ---------------------------------------------------------------------------------------
@@ -81,16 +94,21 @@ def preload(names: list[str]) -> bool:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Read when matplotlib is imported; ipykernel sets it later.
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    opened = os.listdir("/proc/self/fd")
     for name in ["ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.iostream", *names]:
         try:
             importlib.import_module(name)
-        except Exception as error:  # noqa: BLE001 — whatever a foreign module raises
+        except BaseException as error:  # noqa: BLE001 — whatever a foreign module raises, SystemExit too
             if name.startswith("ipykernel"):
                 tell(f"failed ipykernel can't be imported: {error!r}")
                 return False
             tell(f"warning {name} can't be imported beforehand: {error!r}")
         if threading.active_count() > 1 or not foreign_threads() <= FORKING_THREADS:
             tell(f"failed {name} starts threads when it is imported; take it off the list of modules to preload")
+            return False
+        if len(os.listdir("/proc/self/fd")) > len(opened):
+            # A kernel has other files by these numbers, and the module would write to them.
+            tell(f"failed {name} keeps a file or connection open; take it off the list of modules to preload")
             return False
     return True
 
@@ -188,6 +206,7 @@ class ForkServer:
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
         with connection:
+            connection.settimeout(REQUEST_SECONDS)
             try:
                 message, fds, _, _ = socket.recv_fds(connection, LONGEST_MESSAGE, FDS)
             except OSError:
@@ -223,6 +242,9 @@ class KernelServer(ForkServer):
         super().__init__(listener, become_guard)
         self._guards: set[int] = set()
         guard_module().become_subreaper()
+        # Not when they are needed: the files may be of another version by then.
+        for name in ("namespaces", "python_start"):
+            importlib.import_module(f"{PACKAGE}.{name}")
 
     def on_forked(self, pid: int) -> None:
         """Know a guard from a stray."""
@@ -247,6 +269,10 @@ def become_guard(message: bytes, fds: list[int]) -> None:
     with open(fds[0], "rb", closefd=False) as file:
         request = json.loads(file.read())
     control, status = arrange([os.open(os.devnull, os.O_RDONLY), fds[3], fds[4], fds[1], fds[2]])[3:]
+    poller = select.poll()
+    poller.register(control, 0)
+    if poller.poll(0):
+        return  # whoever asked did not wait, and has started another kernel with the same connection folder
 
     def become_kernel(writer: int) -> None:
         os.close(control)
@@ -282,6 +308,8 @@ def enter(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["environ"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # as an interpreter that starts does: errors instead of death
+        signal.signal(number, signal.SIG_IGN)
     tempfile.tempdir = None
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()
@@ -307,6 +335,7 @@ def unleash() -> None:
 
 def main(listener: int, modules: str) -> int:
     """Entry point of the process."""
+    keep_channel()
     neighbours()
     del sys.path[0]  # this script's folder
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

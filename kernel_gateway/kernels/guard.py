@@ -162,6 +162,8 @@ def start(become: Callable[[int], None]) -> int:
             become(writer)
         except OSError as error:
             os.write(writer, f"{error.strerror}: {error.filename}".encode())
+        except BaseException:  # noqa: BLE001 — nothing may return into the guard
+            sys.excepthook(*sys.exc_info())
         finally:
             os._exit(127)
     os.close(writer)

@@ -47,7 +47,7 @@ WAITING = 64
 BATCH = 256
 """Messages taken from one socket before the others get their turn."""
 
-_LONGEST_IPC_FOLDER = 80  # a Unix socket's path has room for about 107 bytes
+_LONGEST_IPC_FOLDER = 80  # of the 107 bytes of a Unix socket's path
 
 
 class Message(NamedTuple):
@@ -66,7 +66,7 @@ class Kernel:
     ``cwd`` is the kernel's working folder, ``environ`` its environment (quirks are added), ``sandbox`` what
     hides other things from it. ``fork_servers``: interpreter → socket of the fork server that has kernels of it.
     All methods return at once unless they say otherwise. ``ready`` turns true when the kernel has answered and its
-    output channel is known to work.
+    output channel is known to work; ``farewell`` turns readable when all that an ended kernel sent has been received.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class Kernel:
         self.info: dict[str, Any] = {}
         self.raw_tail = b""
         self.sockets: dict[str, zmq.Socket[bytes]] = {}
+        self.farewell: zmq.Socket[bytes] | None = None
         self.folder: Path | None = None
         self.cwd = cwd
         self.environ = dict(environ)
@@ -97,9 +98,7 @@ class Kernel:
         self._local: GuardedProvisioner | None = None
         self._heard_iopub = False
         self._kernel_session: str | None = None
-        self._started = 0.0
-        self._answered = 0.0
-        self._asked = 0.0
+        self._started = self._answered = self._asked = 0.0
         self._beat_sent = 0.0
         self._beating = False
         self._polled = 0.0
@@ -153,6 +152,7 @@ class Kernel:
         self._context.setsockopt(zmq.RCVHWM, WAITING if spec.argv != self.spec.spec.argv else 0)
         for channel in ("iopub", "shell", "control", "stdin", "hb"):
             self.sockets[channel] = getattr(manager, f"connect_{channel}")(identity=manager.session.bsession)
+        self.farewell = self.sockets["iopub"].get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._ask()
 
     def _make_folder(self) -> Path:
@@ -379,6 +379,9 @@ class Kernel:
         Waits until the guard has gone, at most some tenths of a second.
         """
         manager, self._manager = self._manager, None
+        if self.farewell is not None:
+            self.sockets["iopub"].disable_monitor()
+            self.farewell.close(linger=0)
         for socket in self.sockets.values():
             socket.close(linger=0)
         self.sockets.clear()

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ from .sandbox import Sandbox
 
 _GUARD_SECONDS = 10.0
 """How long a guard may take to end after its control pipe was closed; it needs some hundredths."""
+
+_FORK_SECONDS = 2.0
+"""How long a fork server may take to answer; it needs some milliseconds. One that hangs costs a cold start."""
 
 _COMMANDS = {signal.SIGINT: b"i", signal.SIGTERM: b"t", signal.SIGKILL: b"k", signal.SIGHUP: b"h"}
 
@@ -54,20 +58,27 @@ class GuardedProvisioner(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Start the guard. Returns at once; whether the kernel's command works shows in `read_status`."""
+        self.forked = self._through_pipes(self._fork, cmd, **kwargs)
+        if not self.forked:
+            # By new pipes: a fork server that was late must not take them for a second kernel.
+            await self.cleanup()
+            self._through_pipes(self._spawn, cmd, **kwargs)
+        for fd in (self.status_fd, self.output, self.errors):
+            os.set_blocking(fd, False)
+        self.cwd = kwargs.get("cwd")
+        return self.connection_info
+
+    def _through_pipes(self, start: Callable[..., bool], cmd: list[str], **kwargs: Any) -> bool:
+        """Make the pipes and start the guard with their other ends; what `start` says."""
         control, self._control = os.pipe()
         self.status_fd, status = os.pipe()
         self.output, stdout = os.pipe()
         self.errors, stderr = os.pipe()
         try:
-            if not self._fork(cmd, (control, status, stdout, stderr), **kwargs):
-                self._spawn(cmd, (control, status, stdout, stderr), **kwargs)
+            return start(cmd, (control, status, stdout, stderr), **kwargs)
         finally:
             for fd in (control, status, stdout, stderr):
                 os.close(fd)
-        for fd in (self.status_fd, self.output, self.errors):
-            os.set_blocking(fd, False)
-        self.cwd = kwargs.get("cwd")
-        return self.connection_info
 
     def _fork(self, cmd: list[str], pipes: tuple[int, int, int, int], **kwargs: Any) -> bool:
         """Ask the fork server for the guard and its kernel; whether there is one that took the request."""
@@ -88,16 +99,16 @@ class GuardedProvisioner(LocalProvisioner):
                 file.write(json.dumps(request).encode())
             os.lseek(content, 0, os.SEEK_SET)
             with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+                server.settimeout(_FORK_SECONDS)
                 server.connect(str(self.fork_server))
                 socket.send_fds(server, [b"fork"], [content, *pipes])
+                return bool(server.recv(32))
         except OSError:
             return False
         finally:
             os.close(content)
-        self.forked = True
-        return True
 
-    def _spawn(self, cmd: list[str], pipes: tuple[int, int, int, int], **kwargs: Any) -> None:
+    def _spawn(self, cmd: list[str], pipes: tuple[int, int, int, int], **kwargs: Any) -> bool:
         control, status, stdout, stderr = pipes
         if self.sandbox is not None:
             cmd = self.sandbox.wrap(cmd, Path(self.folder), Path(kwargs.get("cwd") or "."))
@@ -116,6 +127,7 @@ class GuardedProvisioner(LocalProvisioner):
         except OSError as error:
             raise KernelStartError(f"The kernel can't be started: {error}.") from error
         self.pid = self.process.pid
+        return True
 
     def read_status(self) -> None:
         """Take in what the guard reported. Raises `KernelStartError` if the command can't be executed."""

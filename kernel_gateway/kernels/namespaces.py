@@ -13,6 +13,7 @@ import resource
 import signal
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -23,12 +24,15 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
-MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_SLAVE = 4096, 16384, 1 << 19
 
 PR_SET_NO_NEW_PRIVS = 38
 SIOCSIFFLAGS, IFF_UP, IFF_RUNNING = 0x8914, 1, 0x40
 CAPABILITY_VERSION_3 = 0x20080522
+
+KNOBS = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus")
+"""What only root may write, and bubblewrap lets nobody write."""
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -74,6 +78,9 @@ def wall_in(hidden: list[str], visible: list[str]) -> None:
         _mount(f"/proc/self/fd/{fd}", path, None, MS_BIND | MS_REC)
         os.close(fd)
     _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    for path in filter(lambda path: os.access(path, os.W_OK), KNOBS):
+        _mount(path, path, None, MS_BIND | MS_REC)
+        _mount("none", path, None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
 
 def _mount(source: str, target: str, kind: str | None, flags: int) -> None:
@@ -106,6 +113,7 @@ def start(sandbox: dict[str, Any], become_kernel: Callable[[int], None]) -> int:
             wall_in(sandbox["hidden"], sandbox["visible"])
             kernel = os.fork()
             if kernel == 0:
+                os.close(reader)
                 guard.begin_session(1)
                 libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
                 if unprivileged:
@@ -113,10 +121,11 @@ def start(sandbox: dict[str, Any], become_kernel: Callable[[int], None]) -> int:
                 if sandbox["memory"]:
                     resource.setrlimit(resource.RLIMIT_DATA, (sandbox["memory"], sandbox["memory"]))
                 become_kernel(writer)
-            os.close(writer)
             os._exit(_reap_until(kernel))
         except OSError as error:
             os.write(writer, f"the sandbox can't be made: {error}".encode())
+        except BaseException:  # noqa: BLE001 — nothing may return into the guard
+            sys.excepthook(*sys.exc_info())
         finally:
             os._exit(127)
     os.close(writer)
@@ -130,8 +139,10 @@ def start(sandbox: dict[str, Any], become_kernel: Callable[[int], None]) -> int:
 
 def _reap_until(kernel: int) -> int:
     """Be the init process: collect whoever ends until the kernel does; the exit code as a shell tells it."""
-    for fd in (0, 1, 2):
-        os.dup2(os.open(os.devnull, os.O_RDWR), fd)
+    # The kernel can see them, and one of root's can open them: neither the guard's pipes nor its own may be among them.
+    os.closerange(0, os.sysconf("SC_OPEN_MAX"))
+    for _ in range(3):
+        os.open(os.devnull, os.O_RDWR)
     while True:
         pid, status = os.wait()
         if pid == kernel:

@@ -82,6 +82,7 @@ def run_ipykernel(argv: list[str]) -> None:
         sys.argv = ["ipykernel_launcher.py", *argv]
         app = IPKernelApp.instance()
         app.initialize(argv)
+        atexit.register(flush_streams)  # after the user's exit handlers, and before `app.close`
         inline = sys.modules.get("matplotlib_inline.backend_inline")
         if inline is not None:  # imported before there was a kernel to integrate with
             inline._enable_matplotlib_integration()
@@ -98,6 +99,13 @@ def run_ipykernel(argv: list[str]) -> None:
         sys.excepthook(*sys.exc_info())
     finally:
         leave(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def flush_streams() -> None:
+    """Send what exit handlers printed; ipykernel closes its streams without that."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
 
 
 def leave(code: int) -> None:

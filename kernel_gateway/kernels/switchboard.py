@@ -108,13 +108,17 @@ class Switchboard:
                 pass
 
     def drain(self, kernel: Kernel, quiet: float = 0.05, limit: float = 10.0) -> None:
-        """Hand on what a dying kernel still sent, until nothing came for `quiet` seconds. Does not raise."""
+        """Hand on what a dying kernel still sent, until it is gone or silent for `quiet` seconds. Does not raise."""
         deadline = time.monotonic() + limit
-        poller = zmq.Poller()
-        poller.register(kernel.sockets["iopub"], zmq.POLLIN)
-        while time.monotonic() < deadline and poller.poll(int(quiet * 1000)):
+        iopub, poller = kernel.sockets["iopub"], zmq.Poller()
+        for socket in filter(None, (iopub, kernel.farewell)):
+            poller.register(socket, zmq.POLLIN)
+        while time.monotonic() < deadline:
+            ready = dict(poller.poll(int(quiet * 1000)))
             for message in kernel.receive("iopub"):
                 self._listener.on_message(kernel, message)
+            if iopub not in ready:
+                break  # with a farewell nothing more can come, without one we don't wait for it
         self._read_pipes([kernel])
 
     def _read_pipes(self, kernels: list[Kernel]) -> None:

@@ -146,7 +146,10 @@ class Console:
         if event.get("message"):
             self._say(f"[kernel-gateway] gate {event['expression']}: {verdict} ({event['message']})")
         else:
-            self._say(f"[kernel-gateway] gate {event['expression']}: {_number(value)} {verdict}")
+            bound = event.get("bound")  # told where the expression does not show it, as in `f1 >= baseline`
+            shown = bound is None or event["expression"].endswith(f" {_number(bound)}")
+            line = f"[kernel-gateway] gate {event['expression']}: {_number(value)} {verdict}"
+            self._say(line if shown else f"{line} (bound {_number(bound)})")
 
     def _log(self, event: Event) -> None:
         level = event.get("level", "info")

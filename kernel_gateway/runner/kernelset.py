@@ -130,8 +130,7 @@ class KernelSet:
             self._warm.close()  # not what the run needed; nothing ran on it
             self._warm = None
         for kernel in list(self._live.values()):
-            # One that ended in good order had sent all before it ended.
-            self.kill(kernel, 0.01 if kernel.ended else 0.05)
+            self.kill(kernel)
 
     def _await(self, spec: Kernelspec, kernel: Kernel) -> Kernel:
         """A kernel that answers: this one, or, if it was warm or forked and does not, one started from nothing."""

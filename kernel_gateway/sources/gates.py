@@ -26,6 +26,9 @@ GATES_PLACE = "metadata.kernel_gateway.gates"
 MOST_GATES = 1000
 """Most gates of one source."""
 
+MOST_BYTES = 1 << 20
+"""The largest ``gates.yaml``: one of a thousand gates is much smaller, and reading YAML takes its time."""
+
 # What an executed notebook says about its run; it may be run again.
 _KNOWN = ("gates", "run", "status", "reason")
 
@@ -138,12 +141,14 @@ class _FileReader:
         return entries
 
     def _text(self, node: Node) -> str:
-        if node.tag != "tag:yaml.org,2002:str":
+        if node.id != "scalar" or node.tag != "tag:yaml.org,2002:str":
             self._fail(node, "Here a text is expected. Put it in quotes: '\"top 5\" > 0.9'.")
         text: str = node.value
         return text
 
     def _document(self, content: bytes) -> Node | None:
+        if len(content) > MOST_BYTES:
+            raise GateError(f"{self._file} is larger than {MOST_BYTES:,} bytes, the most that a list of gates may be.")
         import yaml
 
         try:
@@ -152,7 +157,8 @@ class _FileReader:
             place = self._place(error.problem_mark) if error.problem_mark else self._file
             hint = "A gate that begins with a quote, or has “: ” or “ #” in it, goes in quotes as a whole."
             raise GateError(f"{place}: This is not YAML: {error.problem or error.context}. {hint}") from None
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        # Numbers of escapes and of the YAML version, which nobody bounds, are ValueError and OverflowError.
+        except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
             reason = " ".join(str(error).split()) if not isinstance(error, RecursionError) else "nested too deeply"
             raise GateError(f"{self._file} can't be read as YAML: {reason}.") from None
         return cast("Node | None", node)

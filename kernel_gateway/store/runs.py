@@ -261,8 +261,9 @@ class RunStore:
             after = or_(runs.c.priority < last.priority, and_(runs.c.priority == last.priority, younger))
 
     def put_back(self, id: str) -> bool:
-        """Queue a run again that was taken and for which no runner was started; false if it has one, or has ended."""
-        return self._change(id, [Status.STARTING], runs.c.runner_pid.is_(None), status=Status.QUEUED)
+        """Queue a run again that was taken and with which no runner has begun; false if it runs, or has ended."""
+        nobody = {"runner_pid": None, "runner_ticks": None, "gpu_ids": []}
+        return self._change(id, [Status.STARTING], status=Status.QUEUED, **nobody)
 
     def set_runner(self, id: str, pid: int, started_at_ticks: int, gpus: Sequence[str]) -> bool:
         """Note which process runs it, and on which GPUs. False if the run has ended meanwhile."""

@@ -1,11 +1,12 @@
 """Has a program's own MLflow calls land in the run's MLflow run. Runs in kernels of Python; `kernel_setup` sends it.
 
-Nothing happens before the program imports MLflow; then two functions of ``mlflow.tracking.fluent`` (3.x, 2.x) get
+Nothing happens before the program imports MLflow; then three functions of ``mlflow.tracking.fluent`` (3.x, 2.x) get
 a wrapper. MLflow alone would attach the first ``start_run()`` only, by MLFLOW_RUN_ID, and refuse to if the program
 names an experiment of its own.
 
 - The first ``start_run()``, and any call that starts a run by itself, resumes the gateway's run.
 - Each later one becomes a child of it: resuming would refuse parameters that change from block to block.
+- A model that is logged while no run is active (3.x asks for none) is one of the gateway's run.
 - ``set_experiment()`` returns what it is asked for, but runs stay in the experiment of the gateway's run.
 - Whoever sets another tracking URI, or asks for a run by its id, gets what MLflow gives.
 
@@ -60,6 +61,8 @@ class Attachment:
         """Wrap the functions of MLflow's fluent module, before ``import mlflow`` takes them over."""
         fluent.start_run = self.around_start_run(fluent, original(fluent.start_run))
         fluent.set_experiment = self.around_set_experiment(fluent, original(fluent.set_experiment))
+        if hasattr(fluent, "_create_logged_model"):
+            fluent._create_logged_model = self.around_create_model(fluent, original(fluent._create_logged_model))
         mlflow = sys.modules.get("mlflow")
         for name in ("start_run", "set_experiment"):
             if mlflow is not None and hasattr(mlflow, name):  # imported before, by a kernel that was kept warm
@@ -90,6 +93,24 @@ class Attachment:
             return start_run(**given)
 
         setattr(attached, MARK, start_run)
+        return attached
+
+    def around_create_model(self, fluent: Any, create: Any) -> Any:
+        """``_create_logged_model`` that gives the run to a model that has none."""
+        signature = inspect.signature(create)
+
+        @functools.wraps(create)
+        def attached(*arguments: Any, **named: Any) -> Any:
+            given = signature.bind(*arguments, **named).arguments
+            if given.get("source_run_id") or fluent.active_run() is not None or not self.is_here(fluent):
+                return create(*arguments, **named)
+            from mlflow.entities import LoggedModelOutput
+
+            model = create(**{**given, "source_run_id": self.run_id})
+            fluent.MlflowClient().log_outputs(self.run_id, models=[LoggedModelOutput(model.model_id, step=0)])
+            return model
+
+        setattr(attached, MARK, create)
         return attached
 
     def around_set_experiment(self, fluent: Any, set_experiment: Any) -> Any:

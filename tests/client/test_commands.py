@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +36,19 @@ def commands() -> list[list[str]]:
         assert isinstance(command, click.Group)
         found += [[group], *([group, name] for name in command.list_commands(click.Context(command)))]
     return found
+
+
+@pytest.mark.parametrize("arguments", [("serve", "--port", "0"), ("token", "list")], ids=" ".join)
+def test_without_the_services_packages_a_sentence_says_how_to_get_them(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "gunicorn", None)
+
+    result = run(*arguments, "--data", str(tmp_path))
+
+    assert result.exit_code == 2
+    assert "pip install '.[service]'" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("arguments", commands(), ids=" ".join)
@@ -69,6 +83,7 @@ def test_one_run_is_shown_with_what_is_known_of_it(gateway: ScriptedGateway) -> 
 
     assert f"run         {one.id}" in shown
     assert "build       http://jenkins/12" in shown
+    assert f"page        {gateway.url}/runs/{one.id}" in shown
     assert "retry of" not in shown
     assert json.loads(run("runs", "show", one.id, "--json", gateway=gateway).stdout)["id"] == one.id
 

@@ -36,7 +36,7 @@ def test_output_results_and_exit_code_are_those_of_a_run_on_this_machine(
     assert "hello\n" in stdout
     assert "[kernel-gateway] succeeded in 0.2 s" in stdout
     assert "status    succeeded" in stdout
-    assert f"kernel-gateway: run {run.id} on {gateway.url}\n" in stderr
+    assert f"kernel-gateway: run {run.id} at {gateway.url}/runs/{run.id}\n" in stderr
     assert log(folder) == run.lines
     assert record(folder)["id"] == run.id
     assert run.body["source"] == {"path": "train.py", "content": "print('hello')"}

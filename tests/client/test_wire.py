@@ -11,7 +11,7 @@ import pytest
 
 from kernel_gateway.client.transport import Transport
 from kernel_gateway.client.wire import NoAnswerError, PlainResponse, PlainWire
-from kernel_gateway.errors import UsageError
+from kernel_gateway.errors import UnreachableError, UsageError
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -105,6 +105,20 @@ BROKEN = {
     "an endless header": OK + b"X: " + b"x" * 100_000,
     "endless headers": OK + b"X: x\r\n" * 10_000 + b"\r\n",
     "a length that is none": OK + b"Content-Length: -1\r\n\r\n",
+    "two lengths": OK + b"Content-Length: 11\r\nContent-Length: 12\r\n\r\nhello world!",
+    "a length of thousands of digits": OK + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n",
+    "a negative chunk": OK + b"Transfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
+    "a chunk as Python writes numbers": OK + b"Transfer-Encoding: chunked\r\n\r\n0x0_5\r\nhello\r\n0\r\n\r\n",
+    "a chunk without a size": OK + b"Transfer-Encoding: chunked\r\n\r\n;x\r\nhello\r\n0\r\n\r\n",
+    "an endless chunk size": OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"0" * 100_000,
+    "a larger chunk than any": OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 1000 + b"\r\nhello",
+    "a status that is none": b"HTTP/1.1 OK\r\n\r\n",
+    "a status below all": b"HTTP/1.1 099 Low\r\n\r\n" + OK + b"Content-Length: 0\r\n\r\n",
+    "a status of thousands of digits": b"HTTP/1.1 " + b"2" * 5000 + b" OK\r\n\r\n",
+    "another version": b"HTTP/2 200\r\n\r\n",
+    "endless interim answers": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 10_000,
+    "compression": OK + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b",
+    "a compressed transfer": OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n2\r\n\x1f\x8b\r\n0\r\n\r\n",
 }
 
 
@@ -160,6 +174,36 @@ def test_a_connection_that_went_while_it_was_idle_is_not_used_again(server: Serv
 
     assert get(wire, server.url).read() == b"hello world"
     assert server.accepted == 2
+
+
+def test_what_comes_after_an_answer_is_not_taken_for_the_next_one(server: Server, wire: PlainWire) -> None:
+    forged = OK + b"Content-Length: 6\r\n\r\nforged"
+    server.connections = [[WHOLE["length"] + forged, forged], [WHOLE["length"]]]
+
+    assert get(wire, server.url).read() == b"hello world"
+    assert get(wire, server.url).read() == b"hello world"
+    assert server.accepted == 2
+
+
+@pytest.mark.parametrize("content", [b"[]", b"null", b"<html>", b"\xff", b"[" * 100_000])
+def test_an_answer_that_is_no_object_is_no_gateways(server: Server, content: bytes) -> None:
+    server.connections = [[OK + b"Content-Length: %d\r\n\r\n" % len(content) + content]]
+    transport = Transport(server.url)
+
+    with pytest.raises(UnreachableError, match="is no kernel gateway"):
+        transport.request("GET", "/api/v1/runs").json()
+
+    transport.close()
+
+
+def test_an_address_that_a_server_sends_on_to_is_shown_without_its_control_characters(server: Server) -> None:
+    server.connections = [[b"HTTP/1.1 302 Found\r\nLocation: http://x/\x1b[2J\r\nContent-Length: 0\r\n\r\n"]]
+    transport = Transport(server.url)
+
+    with pytest.raises(UnreachableError, match=r"sends on to 'http://x/\\x1b\[2J'"):
+        transport.request("GET", "/api/v1/runs")
+
+    transport.close()
 
 
 def test_an_answer_that_is_left_half_read_ends_its_connection(server: Server, wire: PlainWire) -> None:

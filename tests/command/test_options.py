@@ -140,12 +140,14 @@ def test_an_artifact_glob_that_leaves_the_folder_is_bad_usage(run: Run) -> None:
 
 
 def test_a_gate_compares_with_the_last_successful_run_of_the_folder(run: Run) -> None:
-    def train(loss: float) -> int:
-        return run("-c", f"print('::metric name=loss value={loss}')", "--require", "loss <= baseline * 1.05").exit_code
+    def train(loss: float) -> Finished:
+        return run("-c", f"print('::metric name=loss value={loss}')", "--require", "loss <= baseline * 1.05")
 
-    assert train(1.0) == 0  # the first has nothing to compare with
-    assert train(2.0) == 3
-    assert train(1.04) == 0  # still against 1.0: the missed one is no baseline
+    assert train(1.0).exit_code == 0  # the first has nothing to compare with
+    missed = train(2.0)
+    assert missed.exit_code == 3
+    assert "gate      loss <= baseline * 1.05: NOT MET (value 2, bound 1.05)" in missed.stdout
+    assert train(1.04).exit_code == 0  # still against 1.0: the missed one is no baseline
 
 
 def test_a_gate_that_does_not_parse_is_bad_usage_before_anything_runs(run: Run) -> None:

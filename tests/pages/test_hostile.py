@@ -146,6 +146,7 @@ def test_a_report_can_not_take_the_place_of_a_part_of_the_page() -> None:
         ('<img src="//evil.example/x.png">', "<img>"),
         ('<img src="/logout">', "<img>"),
         ('<img src="..\\x.png">', "<img>"),
+        ('<a href="http://[x">y</a>', '<a rel="noopener noreferrer">y</a>'),
         ('<a href="../artifacts/a%20b/m.bin">x</a>', "/api/v1/runs/R/artifacts/a%20b/m.bin"),
         ('<a href="#cell-3">x</a>', 'href="#cell-3"'),
         ('<a href="https://example.org/">x</a>', 'href="https://example.org/" rel="noopener noreferrer"'),

@@ -132,6 +132,16 @@ def test_workers_that_make_the_key_at_once_agree_on_it(tmp_path: Path) -> None:
         signing_key(tmp_path / "missing" / "session.key")
 
 
+@pytest.mark.parametrize("left", [b"", b"half a key"])
+def test_a_key_that_is_not_whole_signs_nothing(tmp_path: Path, left: bytes) -> None:
+    (tmp_path / "session.key").write_bytes(left)
+
+    with pytest.raises(StorageError, match=r"is damaged. Remove session.key from the data folder"):
+        signing_key(tmp_path / "session.key")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["session.key"]
+
+
 def test_logging_out_forgets_the_cookie(reader: Reader) -> None:
     answer = reader.press("/logout")
 
@@ -224,6 +234,8 @@ def test_a_link_from_another_site_gets_a_second_step_in_which_the_cookie_comes_a
     assert "refresh" not in service.app.test_client().get("/login?next=/runs/x&here=1").text
     by_referrer = service.app.test_client().get("/login", headers={"Referer": "https://ci.example.org/job/1/"}).text
     assert "refresh" in by_referrer
+    odd = service.app.test_client().get("/login", headers={"Referer": "http://[no-address"})
+    assert (odd.status_code, "refresh" in odd.text) == (200, True)
 
 
 # -- forms of other sites --------------------------------------------------------------------------------
@@ -243,6 +255,7 @@ FORMS = ["/logout", "/runs/{id}/cancel", "/runs/{id}/rerun"]
         (None, {"Sec-Fetch-Site": "same-site"}),
         (None, {"Origin": "https://evil.example"}),
         (None, {"Origin": "null"}),
+        (None, {"Origin": "http://[no-address"}),
     ],
 )
 def test_a_form_of_another_site_changes_nothing(

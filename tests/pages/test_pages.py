@@ -56,10 +56,19 @@ def test_a_run_tells_where_it_came_from(service: Service, reader: Reader) -> Non
             assert reader.get(link).status_code == 200
 
 
-def test_a_build_whose_address_is_no_page_of_the_web_is_no_link(service: Service, reader: Reader) -> None:
-    id = service.new_run(build={"job": "x", "number": 1, "url": "javascript:alert(1)"})
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "http//[no-address", "//evil.example", "JAVASCRIPT:alert(1)"])
+def test_a_build_whose_address_is_no_page_of_the_web_is_no_link(service: Service, reader: Reader, url: str) -> None:
+    id = service.new_run(build={"job": "x", "number": 1, "url": url})
 
-    assert "javascript:" not in reader.page(f"/runs/{id}").partition('id="page-report"')[0]
+    assert url not in reader.page(f"/runs/{id}").partition('id="page-report"')[0]
+
+
+def test_a_build_whose_address_is_cut_off_does_not_keep_its_run_from_being_shown(
+    service: Service, reader: Reader
+) -> None:
+    id = service.new_run(build={"job": "x", "number": 1, "url": "http://[fe80"})
+
+    assert "x #1" in reader.page(f"/runs/{id}")
 
 
 @pytest.mark.parametrize("id", [MISSING, "x", "..%2f..%2fetc"])

@@ -193,6 +193,7 @@ def test_gates_artifacts_remarks_and_the_verdict_have_a_line_each() -> None:
     log.add("log", level="warning", message="low disk").add("log", level="info", message="fyi")
     log.add("gate", expression="accuracy >= 0.9", value=0.93, bound=0.9, passed=True, message="")
     log.add("gate", expression="f1 >= 0.9", value=None, bound=0.9, passed=False, message="no metric f1")
+    log.add("gate", expression="f1 >= baseline", value=0.93, bound=1.0, passed=False, message="")
     log.end("unstable", "gate f1 >= 0.9 was not met", 3)
 
     assert body(log).splitlines() == [
@@ -201,6 +202,7 @@ def test_gates_artifacts_remarks_and_the_verdict_have_a_line_each() -> None:
         "[kernel-gateway] fyi",
         "[kernel-gateway] gate accuracy >= 0.9: 0.93 passed",
         "[kernel-gateway] gate f1 >= 0.9: not met (no metric f1)",
+        "[kernel-gateway] gate f1 >= baseline: 0.93 not met (bound 1)",
         "[kernel-gateway] unstable in 0.1 s: gate f1 >= 0.9 was not met",
     ]
 

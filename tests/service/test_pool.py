@@ -16,7 +16,7 @@ from kernel_gateway.agents.pool import check_warm, parse_warm
 from kernel_gateway.errors import UsageError
 from kernel_gateway.settings import Settings
 from tests.command.test_ends import assert_gone
-from tests.service.conftest import Serve, Service
+from tests.service.conftest import FINAL, Serve, Service
 from tests.service.idle import kernels, pool, run, wait_for_fork_server, wait_for_idle, wait_until
 
 pytestmark = pytest.mark.slow
@@ -54,11 +54,53 @@ def test_a_warm_runner_that_is_killed_is_replaced(serve: Serve) -> None:
     service = serve("--warm", "python3=1")
     wait_for_idle(service)
     kernel = [process.pid for process in kernels(service)]
+    [place] = (service.data / "warm").iterdir()
     for runner in service.runners():
         runner.send_signal(signal.SIGKILL)
     assert run(service, "print('fine')")[1] == "fine\n"
     assert_gone(*kernel)
+    wait_until(lambda: not place.exists(), "its place is left")
     wait_for_idle(service)
+
+
+def test_a_warm_runner_that_hangs_holds_up_no_other_run_and_costs_its_own_only_time(serve: Serve) -> None:
+    service = serve("--warm", "python3=1", "--slots", "2")
+    wait_for_idle(service)
+    [runner] = service.runners()
+    runner.suspend()
+    hung = service.submit("import os; print(len(os.environ['KEY']))", secrets={"KEY": "x" * 100_000})
+    assert run(service, "print('fine')")[1] == "fine\n"
+    assert service.run(hung)["status"] not in FINAL
+    assert service.wait_for(hung) == "succeeded"
+    assert service.text(hung) == "100000\n"
+
+
+def test_a_fork_server_that_hangs_costs_a_cold_start(serve: Serve) -> None:
+    service = serve("--preload", "json")
+    wait_for_fork_server(service)
+    for server in service.children("forkserver.py"):
+        if server.ppid() in [dispatcher.pid for dispatcher in service.children("agents.dispatcher")]:
+            server.suspend()
+    id = service.submit("import time\nprint('on', flush=True)\ntime.sleep(2)\nprint('done')")
+    service.wait_for_text(id, "on")
+    for server in service.children("forkserver.py"):
+        server.resume()  # what it forks now is too late, and must do no harm
+    assert service.wait_for(id) == "succeeded"
+    assert service.text(id) == "on\ndone\n"
+    assert next(event for event in service.events(id) if event["type"] == "run_started")["start"] == "cold"
+    assert run(service, "print('fine')") == ("forked", "fine\n")
+
+
+def test_a_file_of_the_settings_that_is_gone_stops_no_run(serve: Serve, tmp_path: Path) -> None:
+    file = tmp_path / "requirements.txt"
+    file.write_text("no-such-package-anywhere==0\n")
+    service = serve("--warm", f"python3@{file}=1")
+    file.unlink()
+    for dispatcher in service.children("agents.dispatcher"):
+        with contextlib.suppress(psutil.Error):
+            dispatcher.kill()
+    wait_until(lambda: "No such file" in pool(service).get("problem", ""), "the problem is not told")
+    assert run(service, "print('fine')") == ("cold", "fine\n")
 
 
 def test_a_killed_fork_server_leaves_its_kernels_alone_and_comes_back(serve: Serve) -> None:
@@ -118,10 +160,18 @@ def test_modules_that_can_not_be_preloaded_are_told_and_cost_nothing(serve: Serv
     (folder / "begins_a_thread.py").write_text(
         "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
     )
-    service = serve("--warm", "python3=1", "--preload", "no_such_module,json")
-    wait_for_idle(service)
-    assert run(service, "import sys; print('json' in sys.modules)") == ("warm", "True\n")
+    (folder / "prints.py").write_text("print('no newline', end='', flush=True)\n")
+    (folder / "leaves.py").write_text("import sys\nsys.exit(3)\n")
+    (folder / "keeps_a_file.py").write_text("file = open(__file__)\n")
+    service = serve("--preload", "no_such_module,leaves,prints,json", PYTHONPATH=str(folder))
+    wait_for_fork_server(service)
+    assert run(service, "import sys; print('json' in sys.modules)") == ("forked", "True\n")
     assert "no_such_module can't be imported" in service.log()
+    assert "leaves can't be imported" in service.log()
+    keeping = serve("--warm", "python3=1", "--preload", "keeps_a_file", PYTHONPATH=str(folder))
+    wait_for_idle(keeping)
+    assert run(keeping, "print('fine')") == ("warm", "fine\n")
+    assert "keeps_a_file keeps a file or connection open" in keeping.log()
     threaded = serve("--warm", "python3=1", "--preload", "begins_a_thread", PYTHONPATH=str(folder))
     wait_for_idle(threaded)
     assert run(threaded, "print('fine')") == ("warm", "fine\n")
@@ -217,6 +267,13 @@ def test_an_environment_is_kept_warm(serve: Serve, tmp_path: Path) -> None:
     start, text = run(service, "import tabulate; print(tabulate.__name__)", env=env)
     assert (start, text) == ("warm", "tabulate\n")
     assert run(service, "print(1)")[0] == "cold"
+    file.write_text("tabulate\n# another content\n")
+    wait_until(lambda: not pool(service)["idle"], "a kernel of the earlier content is kept")
+    wait_for_idle(service)
+    assert run(service, "print(1)", env=env)[0] == "cold"
+    other = hashlib.sha256(file.read_bytes()).hexdigest()
+    service.ask("PUT", f"/api/v1/blobs/{other}", file.read_bytes())
+    assert run(service, "print(1)", env={**env, "sha256": other}) == ("warm", "1\n")
 
 
 # -- bad settings ------------------------------------------------------------------------------------

@@ -183,6 +183,42 @@ def test_figures_errors_and_interrupts_work_as_in_any_kernel(kept: Kept) -> None
     assert any(event.get("ename") == "KeyboardInterrupt" for event in kept.service.events(id))
 
 
+BREAK = """
+import resource, socket
+here, there = socket.socketpair()
+there.close()
+try:
+    here.send(b"x")
+except BrokenPipeError as error:
+    print(type(error).__name__)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+try:
+    with open("full", "wb", 0) as file:
+        while True:
+            file.write(b"x" * 20)
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+def test_broken_pipes_and_full_files_are_errors_as_in_any_kernel(kept: Kept) -> None:
+    assert kept.run(BREAK) == "BrokenPipeError\nFile too large\n"
+
+
+FIND_PIPES = """
+import os
+fds = [f"/proc/1/fd/{fd}" for fd in os.listdir("/proc/1/fd")] if os.access("/proc/1/fd", os.R_OK) else []
+print({os.readlink(fd) for fd in fds} <= {os.devnull})
+"""
+
+
+def test_the_process_above_a_kernel_holds_nothing_that_it_could_open(kept: Kept) -> None:
+    if "kernel-init" in kept.run("print(open('/proc/1/comm').read())"):
+        assert kept.run(FIND_PIPES) == "True\n"
+    else:
+        assert kept.start == "warm" or kept.service.env["KERNEL_GATEWAY_SANDBOX"] == "off"  # bubblewrap's, or none
+
+
 def test_a_kernel_that_is_killed_names_the_signal(kept: Kept) -> None:
     id = kept.service.submit("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     assert kept.service.wait_for(id) == "kernel_died"

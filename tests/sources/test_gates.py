@@ -127,7 +127,22 @@ def test_what_is_wrong_is_told_with_file_line_and_column(text: str, place: str, 
 
 
 @pytest.mark.parametrize(
-    "content", [b"- \xff > 1", b"- a\x00b > 1", b"[" * 20_000, b"- *a", b"- !!python/object:os.system x"]
+    "content",
+    [
+        b"- \xff > 1",
+        b"- a\x00b > 1",
+        b"[" * 20_000,
+        b"- *a",
+        b"- &a [*a]",
+        b"- &a {require: *a}",
+        b"- !!python/object:os.system x",
+        b"- !!str [a > 1]",
+        b"- {require: !!str {a: b}}",
+        b'- "\\UFFFFFFFF > 1"',
+        b"%YAML 1." + b"9" * 5000 + b"\n---\n- a > 1",
+        b"- a > 1 # " + b"x" * (1 << 20),
+    ],
+    ids=lambda content: content[:12].decode("latin-1"),
 )
 def test_a_hostile_file_is_refused_with_its_name(content: bytes) -> None:
     with pytest.raises(GateError, match=r"^models/gates.yaml"):

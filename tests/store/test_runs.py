@@ -295,13 +295,17 @@ def test_a_cancelled_run_that_is_queued_is_not_taken_but_told_of(store: RunStore
     assert [record.id for record in store.cancel_requested()] == ["b"]
 
 
-def test_a_run_taken_without_a_runner_can_be_put_back(store: RunStore) -> None:
+def test_a_run_that_was_taken_and_not_begun_can_be_put_back(store: RunStore) -> None:
     submit(store, "a")
     take_all(store)
 
     assert store.put_back("a")
     assert take_all(store) == ["a"]
-    store.set_runner("a", 1, 1, [])
+    store.set_runner("a", 1, 1, ["0"])
+    assert store.put_back("a")
+    assert store.get("a").gpu_ids == []
+    assert take_all(store) == ["a"]
+    store.set_running("a")
     assert not store.put_back("a")
 
 

@@ -31,24 +31,23 @@ def compare() -> str:
     if len(ids) > MOST:
         raise UsageError(f"At most {MOST} runs are compared at a time. Choose fewer.", field="runs")
     service = gateway()
-    missing = [id for id in ids if not _exists(service, id)]
-    if missing:
+    records = {id: _record(service, id) for id in ids}
+    if missing := [id for id, record in records.items() if record is None]:
         raise NotFoundError(f"There is no run {', '.join(missing)}. It may have been removed because of its age.")
     if len(ids) < 2:
         return render_template("pages/compare.html", comparison=None)
-    return render_template("pages/compare.html", comparison=compare_runs([_read(service, id) for id in ids]))
+    compared = [_read(service, record) for record in records.values() if record is not None]
+    return render_template("pages/compare.html", comparison=compare_runs(compared))
 
 
-def _exists(service: Gateway, id: str) -> bool:
+def _record(service: Gateway, id: str) -> RunRecord | None:
     try:
-        service.run(id)
+        return service.run(id)
     except NotFoundError:
-        return False
-    return True
+        return None
 
 
-def _read(service: Gateway, id: str) -> Compared:
-    record = service.run(id)
+def _read(service: Gateway, record: RunRecord) -> Compared:
     facts, report = _results(service, record)
     return Compared(record, facts, embed.figures(report))
 

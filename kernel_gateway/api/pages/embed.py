@@ -86,8 +86,11 @@ def confined(style: str) -> str:
 
 def address(value: str, run: str, versions: Mapping[str, str], *, is_image: bool) -> str | None:
     """Where an address of a report leads from a page; None for an image that is not the report's own."""
-    parts = urlsplit(value) if "\\" not in value else None
-    if parts is None or (is_image and (parts.scheme or parts.netloc or "/" in parts.path)):
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return None
+    if "\\" in value or (is_image and (parts.scheme or parts.netloc or "/" in parts.path)):
         return None
     if is_image:
         version = versions.get(parts.path)

@@ -122,4 +122,4 @@ def _comes_from_elsewhere() -> bool:
     if site is not None:
         return site == "cross-site"
     referrer = request.headers.get("Referer")
-    return referrer is not None and urlsplit(referrer).netloc != request.host
+    return referrer is not None and sessions.site_of(referrer) != request.host

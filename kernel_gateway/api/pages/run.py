@@ -7,7 +7,6 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 from flask import Response, g, redirect, render_template, request
@@ -71,7 +70,7 @@ class Look:
     def build_url(self) -> str | None:
         """Where the build's page is, if that is an address of the web."""
         url = (self.record.build or {}).get("url")
-        return url if isinstance(url, str) and urlsplit(url).scheme in ("http", "https") else None
+        return url if isinstance(url, str) and url.startswith(("https://", "http://")) else None
 
 
 @pages.get("/runs/<id>")

@@ -59,6 +59,8 @@ def has_fixed_bound(name: str, expression: str) -> bool:
 
 def gate_sign(name: str, expression: str) -> str:
     """The sign by which a gate compares a metric with something, as if the metric stood on its left; else empty."""
+    if name not in expression:
+        return ""  # hundreds of metrics meet hundreds of gates: only few are worth an expression of their own
     metric = rf"""(?:(?:last|min|max|mean|first)\(\s*)?(?P<quote>["'`]?){re.escape(name)}(?P=quote)\s*\)?"""
     match = re.match(rf"\s*{metric}\s*(?P<sign>>=|<=|>|<)", expression)
     if match:

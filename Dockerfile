@@ -1,10 +1,10 @@
 # The gateway service, and what docker-compose.yml runs beside it. Targets: gateway, mlflow, jenkins.
 #
 #   docker build --target gateway --tag kernel-gateway .
-#   docker build --target gateway --build-arg EXTRAS=service,examples --tag kernel-gateway .   # with the examples' libraries
+#   docker build --target gateway --build-arg EXTRAS=service,mlflow,examples --tag kernel-gateway .   # with the examples' libraries
 
 FROM python:3.11-slim AS gateway
-ARG EXTRAS=service
+ARG EXTRAS=service,mlflow
 # bubblewrap is the sandbox of kernels. Docker forbids the namespaces that it needs unless told otherwise: docs/operating.md.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends bubblewrap \

@@ -224,7 +224,7 @@ def test_what_compose_starts_runs_here_with_the_same_settings_on_postgresql(
     service.token = made.stdout.strip()
     id = service.submit("import os; print(os.environ['MLFLOW_TRACKING_URI'], 'POSTGRES' in str(os.environ))")
     assert service.wait_for(id) == "succeeded"
-    assert service.text(id) == f"{environ['MLFLOW_TRACKING_URI']} False\n"
+    assert service.text(id) == f"{environ['KERNEL_GATEWAY_MLFLOW']} False\n"
     assert service.process is not None
     workers = [child for child in service.children("gunicorn") if child.ppid() != service.process.pid]
     assert len(workers) == int(environ[PREFIX + "WEB_WORKERS"])

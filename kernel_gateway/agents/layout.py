@@ -82,8 +82,8 @@ class DataFolder:
         return self.root / "warm"
 
     def fork_socket(self, name: str) -> Path:
-        """Socket of a fork server."""
-        return self.root / "run" / f"fork-{name}.sock"
+        """Socket of a fork server; of a `name` of up to ten characters no path is longer than the dispatcher's."""
+        return self.root / "run" / f"{name}.sock"
 
     @property
     def wake_socket(self) -> Path:

@@ -41,6 +41,9 @@ SURPLUS_SECONDS = 60.0
 
 LONGEST_PAUSE = 300.0
 
+END_SECONDS = 1.0
+"""How long a runner may take to be gone that has closed all it had open."""
+
 _TARGET = re.compile(r"(?P<kernel>[^=@]+)(@(?P<env>[^=]+))?=(?P<count>\d+)")
 
 
@@ -82,13 +85,14 @@ def check_warm(settings: Settings) -> None:
 
 @dataclass
 class _Pair:
-    """A runner with its kernel, idle or still starting."""
+    """A runner with its kernel, idle or still starting. ``said``: what came by its status pipe, ``silent``: no more."""
 
     runner: RunnerProcess
     place: str
     born: float
     ready: bool = False
     said: bytes = b""
+    silent: bool = False
 
 
 @dataclass
@@ -190,6 +194,7 @@ class Pool:
         if not ended:
             return
         shelf.pairs.remove(pair)
+        pair.silent = True
         self._discard(pair)
         failed = re.search(rb"^failed (.*)$", pair.said, re.MULTILINE)
         shelf.problem = failed[1].decode(errors="replace") if failed else "its runner ended"
@@ -290,14 +295,16 @@ class Pool:
     def _discard(self, pair: _Pair) -> None:
         """End a pair that no run will have. Its runner ends when its stdin does, and its kernel with it."""
         pair.runner.hand(b"")
-        if pair.runner.ended:  # killed; it removes its place itself else
+        # A runner that closed its status pipe is about to be gone; another removes its place itself.
+        if pair.runner.ends_within(END_SECONDS if pair.silent else 0.0):
             shutil.rmtree(self._data.warm / pair.place, ignore_errors=True)
         pair.runner.close()
 
     def sweep(self) -> None:
         """Remove what killed runners left of their places."""
+        ours = {pair.place for shelf in self._shelves for pair in shelf.pairs}  # one may not have left its note yet
         for place in self._data.warm.iterdir() if self._data.warm.is_dir() else ():
-            if find_runner(place) is None:
+            if place.name not in ours and find_runner(place) is None:
                 shutil.rmtree(place, ignore_errors=True)
 
     def close(self) -> None:

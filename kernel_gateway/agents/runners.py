@@ -56,7 +56,11 @@ class RunnerProcess:
     @property
     def ended(self) -> bool:
         """Whether it is gone."""
-        return bool(select.select([self.fd], [], [], 0)[0])
+        return self.ends_within(0.0)
+
+    def ends_within(self, seconds: float) -> bool:
+        """Wait until it is gone, at most so long; whether it is."""
+        return bool(select.select([self.fd], [], [], seconds)[0])
 
     def exit_code(self) -> int | None:
         """How it ended, once it has; None if nobody knows."""

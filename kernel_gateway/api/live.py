@@ -31,8 +31,8 @@ IDLE_SECONDS = 60.0
 CONSOLE_TAIL = 128 * 1024
 """Characters of the console's end that a page shows; all of it is a link away."""
 
-FILE_BYTES = 32 << 20
-"""Bytes of figures that are kept of a rendered report; further ones are made again when they are asked for."""
+FILE_BYTES = 64 << 20
+"""Bytes of figures that are kept of all rendered reports; further ones are made again when they are asked for."""
 
 SHARE = 5
 """A report is rendered again after so many times the seconds that it took, so that this never fills a processor."""
@@ -98,7 +98,8 @@ class LiveRun:
             return kept
         begun = time.monotonic()
         page, versions, room = "", {}, FILE_BYTES
-        self._files = {}
+        files: dict[str, bytes] = {}
+        self._files = {}  # those before make room
         for name, content in self._report.files():
             if name == "index.html":
                 page = content.decode()
@@ -106,7 +107,8 @@ class LiveRun:
             versions[name] = hashlib.sha256(content).hexdigest()[:12]
             room -= len(content)
             if room >= 0:
-                self._files[name] = content
+                files[name] = content
+        self._files = files
         self._rendered = Rendered(self._seq, page, versions)
         pause = max((time.monotonic() - begun) * SHARE, len(page) / BYTES_PER_SECOND)
         self._next_render = time.monotonic() + pause
@@ -116,9 +118,19 @@ class LiveRun:
         """A figure or style of the report; None if it has none of that name."""
         if name not in self.report().versions:
             return None
-        if name in self._files:
-            return self._files[name]
+        kept = self._files.get(name)
+        if kept is not None:
+            return kept
         return next((content for path, content in self._report.files() if path == name), None)
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of figures that are kept. May be asked from any thread, as `forget_files`."""
+        return sum(map(len, tuple(self._files.values())))
+
+    def forget_files(self) -> None:
+        """Keep no figures: room for those of other runs."""
+        self._files = {}
 
     def close(self) -> None:
         """Give the log back."""
@@ -132,6 +144,8 @@ class _Entry:
     run: LiveRun
     lock: threading.Lock = field(default_factory=threading.Lock)
     askers: int = 0
+    is_broken: bool = False
+    """Whether reading on failed midway: what has been read so far is of no use any more."""
 
 
 class LiveRuns:
@@ -145,18 +159,44 @@ class LiveRuns:
 
     def ask(self, id: str, log: Path, question: Callable[[LiveRun], T]) -> T:
         """Ask a run something, after it has read on. Raises OSError, and what `question` raises."""
+        while True:
+            entry = self._take(id, log)
+            try:
+                with entry.lock:
+                    if entry.is_broken:
+                        continue  # another thread found that while this one waited
+                    try:
+                        entry.run.read_on()
+                    except BaseException:
+                        entry.is_broken = True
+                        raise
+                    return question(entry.run)
+            finally:
+                self._give_back(id, entry)
+
+    def _take(self, id: str, log: Path) -> _Entry:
         with self._lock:
-            entry = self._entries.pop(id, None) or _Entry(LiveRun(self._settings, self._blobs, log))
+            entry = self._entries.pop(id, None)
+            if entry is None or entry.is_broken:
+                entry = _Entry(LiveRun(self._settings, self._blobs, log))
             self._entries[id] = entry  # the last one is the one that was asked for last
             entry.askers += 1
             self._drop_idle()
-        try:
-            with entry.lock:
-                entry.run.read_on()
-                return question(entry.run)
-        finally:
-            with self._lock:
-                entry.askers -= 1
+        return entry
+
+    def _give_back(self, id: str, entry: _Entry) -> None:
+        with self._lock:
+            entry.askers -= 1
+            if entry.is_broken:
+                if self._entries.get(id) is entry:
+                    del self._entries[id]
+                if not entry.askers:
+                    entry.run.close()
+            room = FILE_BYTES
+            for kept in reversed(list(self._entries.values())):
+                room -= kept.run.file_bytes
+                if room < 0:
+                    kept.run.forget_files()
 
     def forget(self, id: str) -> None:
         """Drop a run, because it has ended."""

@@ -16,9 +16,11 @@ from .submit import submit
 def rerun(gateway: Gateway, id: str, *, token: str, key: str | None = None) -> tuple[RunRecord, bool]:
     """Queue the request of a run again, for `token`; the second value is as `submit` has it.
 
-    All is as it was then (source, parameters, gates, workspace, git, baseline) but for the build: none asks for it
-    this time. Raises `NotFoundError` if there is no such run, or its request is gone; `ConflictError` if it had
-    secrets, for these are not kept; and what `submit` raises, e.g. for a kernel that is not installed any more.
+    All is as it was then (source, parameters, gates, workspace, git, and the baseline, whoever chose it) but for the
+    build: none asks for it this time. A run that had no baseline is compared with the newest there is now.
+
+    Raises `NotFoundError` if there is no such run, or its request is gone; `ConflictError` if it had secrets, for
+    these are not kept; and what `submit` raises, e.g. for a kernel that is not installed any more.
     """
     folder = gateway.folder(id)
     try:

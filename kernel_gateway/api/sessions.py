@@ -137,10 +137,8 @@ def check_origin() -> None:
     Browsers say where a request comes from: by ``Sec-Fetch-Site`` over TLS and on loopback, else by ``Origin``.
     """
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
-    if site is not None:
-        same = site in ("same-origin", "none")
-    else:
-        same = origin is None or site_of(origin) == request.host
+    by_origin = origin is None or site_of(origin) == request.host
+    same = by_origin if site is None else site in ("same-origin", "none")
     if not same:
         raise ForbiddenError(
             "The form was sent by a page of another site. Open the gateway's own page, and try it there."

@@ -22,7 +22,15 @@ CONTEXT = {"help_option_names": ["-h", "--help"]}
 PATIENCE = 60.0
 """Seconds for which a command waits for a gateway that is away or busy."""
 
-SERVICE_MODULES = ("alembic", "flask_openapi3", "gunicorn", "prometheus_client", "pydantic", "setproctitle", "sqlalchemy")
+SERVICE_MODULES = (
+    "alembic",
+    "flask_openapi3",
+    "gunicorn",
+    "prometheus_client",
+    "pydantic",
+    "setproctitle",
+    "sqlalchemy",
+)
 """Modules of the extra `service` without which it can't start; looking for them imports none of them."""
 
 

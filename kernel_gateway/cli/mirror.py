@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..client import Artifact, GatewayClient
+from ..client.response import no_gateway
 from ..client.stream import Line
 from ..client.transport import Stopped
 from ..errors import GatewayError, StorageError
@@ -60,14 +61,17 @@ class Mirror:
         return self._seq == 0
 
     def write(self, run: str, batch: list[Line]) -> None:
-        """Add events of a run, and fetch what they refer to. A full disk is told once; the rest is then left out."""
+        """Add events of a run, and fetch what they refer to. A full disk is told once; the rest is then left out.
+
+        Raises `UnreachableError` for an event that no gateway would send.
+        """
         with self._lock:
             if self._closed or self.finished is not None:
                 return
             try:
                 for line in batch:
+                    self._fetch(run, line.event)  # first: an event that it refuses would break the results
                     self._append(line)
-                    self._fetch(run, line.event)
                 self._folder.log.flush()
             except StorageError as error:
                 if self.failure is None:
@@ -93,14 +97,18 @@ class Mirror:
         self.write("", [Line(event, encode(event))])
 
     def _fetch(self, run: str, event: Event) -> None:
-        """Begin to bring back the blobs or the artifact that an event names."""
+        """Begin to bring back the blobs or the artifact that an event names. Raises `UnreachableError` for nonsense."""
         if event["type"] == EventType.ARTIFACT and run:
-            artifact = Artifact(event["path"], event["sha256"], event["size"])
+            artifact = Artifact.from_dict(event)
             fetch = partial(self._client.download_artifact, run, artifact, self._folder.artifacts)
             self._downloads.start(artifact.path, fetch, again=True)
         for blob in (event.get("blobs") or {}).values():
-            digest = blob["sha256"]
-            fetch_blob = partial(self._client.download_blob, digest, self._folder.blobs.path(digest))
+            try:
+                digest = blob["sha256"]
+                target = self._folder.blobs.path(digest)
+            except (KeyError, TypeError, ValueError):
+                raise no_gateway(f"event {event['seq']} names a blob without its digest") from None
+            fetch_blob = partial(self._client.download_blob, digest, target)
             self._downloads.start(digest, partial(fetch_blob, blob.get("size", -1)))
 
     def fetch_rest(self) -> None:

@@ -59,8 +59,14 @@ def settle(settings: Settings, data: DataFolder) -> tuple[Settings, list[Child]]
                 field="mlflow",
             )
         folder = data.root / "mlflow"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        port = _port(data)
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            port = _port(data)
+        except OSError as error:
+            raise UsageError(
+                f"--mlflow {LOCAL}: {folder} can't be used: {error.strerror}. Make it writable, or name an MLflow.",
+                field="mlflow",
+            ) from error
         uri = f"http://127.0.0.1:{port}"
         command = server_command(folder, port)
         children.append(Server("MLflow server", command, server_environ(os.environ), port=port))
@@ -73,7 +79,7 @@ def settle(settings: Settings, data: DataFolder) -> tuple[Settings, list[Child]]
 
 
 def _port(data: DataFolder) -> int:
-    """A free port, the one of last time if it is free: links to runs lead there."""
+    """A free port, the one of last time if it is free: links to runs lead there. Raises OSError and `UsageError`."""
     note = data.root / "mlflow" / "port"
     try:
         earlier = int(note.read_text())

@@ -7,6 +7,9 @@ from typing import Any
 
 import orjson
 
+from ..projections.console import hidden_bound
+from ..projections.margins import number_text
+
 RULE = "─" * 72
 
 
@@ -20,7 +23,7 @@ def summary(folder: Path) -> str:
         ("run", f"{record['name']} · {record['id']}"),
         ("status", _verdict(record)),
         ("cells", _cells(record["cells"])),
-        *(("metric", f"{name} = {_number(values['last'])}") for name, values in _some(record["metrics"].items())),
+        *(("metric", f"{name} = {number_text(values['last'])}") for name, values in _some(record["metrics"].items())),
         *(("gate", _gate(gate)) for gate in record["gates"]),
         *(("artifact", f"{item['path']} ({_size(item['size'])})") for item in _some(record["artifacts"])),
         ("results", str(folder)),
@@ -43,23 +46,14 @@ def _cells(cells: list[dict[str, Any]]) -> str:
 
 def _gate(gate: dict[str, Any]) -> str:
     sign = "met" if gate["passed"] else "NOT MET"
-    value = "" if gate["value"] is None else f" (value {_number(gate['value'])}{_bound(gate)})"
+    bound = hidden_bound(gate["expression"], gate["bound"])
+    value = "" if gate["value"] is None else f" (value {number_text(gate['value'])}{bound and ', ' + bound})"
     return f"{gate['expression']}: {sign}{value}{'; ' + gate['message'] if gate['message'] else ''}"
-
-
-def _bound(gate: dict[str, Any]) -> str:
-    """The bound where the expression does not show it, as in ``f1 >= baseline``."""
-    bound = gate["bound"]
-    return "" if bound is None or gate["expression"].endswith(f" {_number(bound)}") else f", bound {_number(bound)}"
 
 
 def _some(items: Any, most: int = 12) -> list[Any]:
     """The first of many; run.json has them all."""
     return list(items)[:most]
-
-
-def _number(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _size(size: int) -> str:

@@ -23,6 +23,7 @@ from ..events import Event
 from ..settings import PREFIX
 from .downloads import artifact_path, blob_path, download
 from .request import FIELDS_OF_BLOBS, Request, RunFields, env_entry, make_request
+from .response import no_gateway
 from .run import Run
 from .stream import Follower, Line
 from .transport import Answer, Patience, Remark, Timeouts, Transport
@@ -58,6 +59,14 @@ class Artifact(NamedTuple):
     sha256: str
     size: int
     media_type: str = "application/octet-stream"
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> Artifact:
+        """What a list of artifacts or an event of one says. Raises `UnreachableError` if it lacks a field."""
+        path, sha256, size = entry.get("path"), entry.get("sha256"), entry.get("size")
+        if not isinstance(path, str) or not isinstance(sha256, str) or not isinstance(size, int):
+            raise no_gateway("what it says of an artifact lacks its path, digest or size")
+        return cls(path, sha256, size, str(entry.get("media_type") or cls._field_defaults["media_type"]))
 
 
 class ConsoleText(NamedTuple):
@@ -186,10 +195,10 @@ class GatewayClient:
         while left is None or left > 0:
             size = 100 if left is None else min(left, 100)
             query = {"name": name, "status": status, "build": build, "limit": size, "cursor": cursor}
-            page = self._call("GET", f"{API}/runs", query=query).json()
-            found = page["runs"] if left is None else page["runs"][:left]
+            answer = self._call("GET", f"{API}/runs", query=query)
+            found = answer.entries("runs")[:left]
             yield from map(Run.from_dict, found)
-            cursor = page.get("next")
+            cursor = answer.json().get("next")
             left = None if left is None else left - len(found)
             if not cursor:
                 return
@@ -253,8 +262,8 @@ class GatewayClient:
 
     def artifacts(self, id: str) -> list[Artifact]:
         """The files that the run produced so far."""
-        found = self._call("GET", f"{_run_path(id)}/artifacts").json()["artifacts"]
-        return [Artifact(item["path"], item["sha256"], item["size"], item.get("media_type", "")) for item in found]
+        answer = self._call("GET", f"{_run_path(id)}/artifacts")
+        return [Artifact.from_dict(item) for item in answer.entries("artifacts")]
 
     def download_artifact(self, id: str, artifact: Artifact, folder: Path) -> Path:
         """Bring an artifact back below a folder, checked against its digest; returns where it lies.
@@ -296,13 +305,11 @@ class GatewayClient:
 
     def kernelspecs(self) -> list[dict[str, Any]]:
         """The kernels that runs may use: ``name``, ``display_name``, ``language``."""
-        found: list[dict[str, Any]] = self._call("GET", f"{API}/kernelspecs").json()["kernelspecs"]
-        return found
+        return self._call("GET", f"{API}/kernelspecs").entries("kernelspecs")
 
     def agents(self) -> list[dict[str, Any]]:
         """Where runs are executed: ``name``, ``slots``, ``busy``, ``gpus``, ``labels``, ``alive``."""
-        found: list[dict[str, Any]] = self._call("GET", f"{API}/agents").json()["agents"]
-        return found
+        return self._call("GET", f"{API}/agents").entries("agents")
 
     def _call(self, method: str, path: str, **options: Any) -> Answer:
         return self._transport.request(method, path, **options)

@@ -17,7 +17,7 @@ from ..errors import (
     UnreachableError,
     UsageError,
 )
-from .wire import NoAnswerError
+from .response import NoAnswerError
 
 NOT_NOW = frozenset({429, 502, 503, 504})
 """Answers after which the same request may well succeed."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..events import Status
+from .response import no_gateway
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,12 @@ class Run:
 
     @classmethod
     def from_dict(cls, view: Mapping[str, Any]) -> Run:
-        """The run that a gateway's answer describes; what this version doesn't know stays in ``raw``."""
+        """The run that a gateway's answer describes; what this version doesn't know stays in ``raw``.
+
+        Raises `UnreachableError` for what describes none.
+        """
+        if not isinstance(view.get("id"), str):
+            raise no_gateway("its answer has no run's id")
         known = {item.name for item in fields(cls)} - {"raw"}
         return cls(
             **{name: value for name, value in view.items() if name in known and value is not None}, raw=dict(view)

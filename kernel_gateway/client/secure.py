@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import urllib3
 
 from ..errors import UsageError
-from .wire import CHECK_URL, MOST_IDLE, NoAnswerError
+from .response import CHECK_URL, NoAnswerError, check_encoding, read_all
+from .wire import MOST_IDLE
 
 UPLOAD_BLOCK = 1 << 18
 
@@ -53,8 +54,14 @@ class SecureWire:
                 headers=dict(headers),
                 timeout=urllib3.Timeout(connect=connect, read=read),
                 preload_content=False,
+                decode_content=False,
                 redirect=False,
             )
+        try:
+            check_encoding(response.headers)
+        except NoAnswerError:
+            response.close()
+            raise
         return SecureResponse(response, url)
 
     def close(self) -> None:
@@ -63,7 +70,7 @@ class SecureWire:
 
 
 class SecureResponse:
-    """See `wire.Response`."""
+    """See `response.Response`."""
 
     def __init__(self, response: urllib3.BaseHTTPResponse, url: str) -> None:
         self._response = response
@@ -72,17 +79,16 @@ class SecureResponse:
         self.headers: Mapping[str, str] = response.headers
 
     def read(self) -> bytes:
-        """See `wire.Response`."""
-        with _errors_told(self._url):
-            return self._response.read()
+        """See `response.Response`."""
+        return read_all(self)
 
     def read1(self, size: int) -> bytes:
-        """See `wire.Response`."""
+        """See `response.Response`."""
         with _errors_told(self._url):
-            return self._response.read1(size)
+            return self._response.read1(size, decode_content=False)
 
     def close(self) -> None:
-        """See `wire.Response`."""
+        """See `response.Response`."""
         self._response.close()
 
 

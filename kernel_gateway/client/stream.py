@@ -13,6 +13,7 @@ import orjson
 
 from ..errors import GatewayError, UnreachableError
 from ..events import Event, EventType
+from .response import MOST_CONTENT, no_gateway
 from .transport import NotNow, Outage, Transport
 
 READ = 1 << 18
@@ -39,9 +40,13 @@ class SseParser:
         self._rest = bytearray()
         self._scanned = 0
         self._data: list[bytes] = []
+        self._room = MOST_CONTENT
 
     def feed(self, content: bytes) -> list[Line]:
-        """The events that are complete now. Raises ValueError for data that is no event."""
+        """The events that are complete now.
+
+        Raises ValueError for data that is no event, `UnreachableError` for an event that is larger than any.
+        """
         self._rest += content
         found: list[Line] = []
         start = 0
@@ -50,12 +55,16 @@ class SseParser:
             start = end + 1
             if line.startswith(b"data:"):
                 self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+                self._room -= len(line)
             elif not line and self._data:
                 text = b"\n".join(self._data)
                 self._data.clear()
+                self._room = MOST_CONTENT
                 found.append(_line(text))
         del self._rest[:start]
         self._scanned = len(self._rest)
+        if self._scanned > self._room:
+            raise no_gateway(f"an event of its stream is larger than {MOST_CONTENT >> 20} MiB")
         return found
 
 

@@ -19,7 +19,8 @@ from urllib.parse import urlencode, urlsplit
 from .. import __version__
 from ..errors import UnreachableError, UsageError
 from .problems import NOT_NOW, no_answer, problem
-from .wire import NoAnswerError, PlainWire, Response, Wire
+from .response import NoAnswerError, Response, no_gateway
+from .wire import PlainWire, Wire
 
 FIRST_DELAY, LAST_DELAY = 0.1, 5.0
 """Seconds between two tries: doubled from the first to the last."""
@@ -96,7 +97,7 @@ class Answer:
     """An answer's status, headers and content. ``lost`` counts the tries before whose answer never came."""
 
     def __init__(self, response: Response, lost: int = 0) -> None:
-        """Reads the content. Raises `NoAnswerError` when it does not come."""
+        """Reads the content. Raises `NoAnswerError` when it does not come, `UnreachableError` for too much."""
         self.lost = lost
         self.status = response.status
         self.headers = response.headers
@@ -109,10 +110,15 @@ class Answer:
         except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
-            raise UnreachableError(
-                "What answers there is no kernel gateway: its answer is not an object of JSON. Check the gateway's URL."
-            )
+            raise no_gateway("its answer is not an object of JSON")
         return document
+
+    def entries(self, key: str) -> list[dict[str, Any]]:
+        """The objects that the answer lists below a key. Raises `UnreachableError` as `json` if it does not."""
+        found = self.json().get(key)
+        if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+            raise no_gateway(f"its answer has no list of {key}")
+        return found
 
 
 class Transport:

@@ -31,6 +31,21 @@ PR_SET_NO_NEW_PRIVS = 38
 SIOCSIFFLAGS, IFF_UP, IFF_RUNNING = 0x8914, 1, 0x40
 CAPABILITY_VERSION_3 = 0x20080522
 
+ROOTS_CAPABILITIES = {
+    "CAP_CHOWN": 0,
+    "CAP_DAC_OVERRIDE": 1,
+    "CAP_FOWNER": 3,
+    "CAP_FSETID": 4,
+    "CAP_KILL": 5,
+    "CAP_SETGID": 6,
+    "CAP_SETUID": 7,
+    "CAP_NET_BIND_SERVICE": 10,
+}
+"""What a sandboxed kernel of root keeps (capabilities(7)): files and users are its own, the walls are not."""
+
+LAST_CAPABILITY = 63
+PR_CAPBSET_DROP = 24
+
 KNOBS = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus")
 """What only root may write, and bubblewrap lets nobody write."""
 
@@ -87,14 +102,19 @@ def _mount(source: str, target: str, kind: str | None, flags: int) -> None:
     _call("mount", source.encode(), os.fsencode(target), kind.encode() if kind else None, flags, None)
 
 
-def drop_privileges() -> None:
-    """Give up what `separate` gave, so that nothing can be mounted or unmounted any more. Raises OSError."""
+def drop_privileges(kept: list[int]) -> None:
+    """Give up all capabilities but some, so that nothing can be mounted or unmounted any more. Raises OSError."""
 
     class Header(ctypes.Structure):
         _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
 
-    header, nothing = Header(CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
-    _call("capset", ctypes.byref(header), ctypes.byref(nothing))
+    for number in set(range(LAST_CAPABILITY + 1)) - set(kept):
+        libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0)  # what a program that root executes would have again
+    mask = sum(1 << number for number in kept)
+    header = Header(CAPABILITY_VERSION_3, 0)
+    # Effective, permitted and inheritable ones, the lower 32 and then the upper.
+    sets = (ctypes.c_uint32 * 6)(mask, mask, 0, 0, 0, 0)
+    _call("capset", ctypes.byref(header), ctypes.byref(sets))
 
 
 def start(sandbox: dict[str, Any], become_kernel: Callable[[int], None]) -> int:
@@ -116,8 +136,7 @@ def start(sandbox: dict[str, Any], become_kernel: Callable[[int], None]) -> int:
                 os.close(reader)
                 guard.begin_session(1)
                 libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-                if unprivileged:
-                    drop_privileges()
+                drop_privileges([] if unprivileged else list(ROOTS_CAPABILITIES.values()))
                 if sandbox["memory"]:
                     resource.setrlimit(resource.RLIMIT_DATA, (sandbox["memory"], sandbox["memory"]))
                 become_kernel(writer)

@@ -17,6 +17,7 @@ from stat import S_ISDIR
 from typing import Any
 
 from ..errors import KernelStartError, UsageError
+from .namespaces import ROOTS_CAPABILITIES
 
 _TRY_SECONDS = 10
 
@@ -59,6 +60,9 @@ class Sandbox:
         hidden = [part for path in (self.hidden, SHORT_FOLDER) if path.exists() for part in ("--tmpfs", str(path))]
         limit = ["prlimit", f"--data={self.memory}", "--"] if self.memory else []
         isolation = ["--unshare-pid", *([] if self.network else ["--unshare-net"])]
+        if os.geteuid() == 0:  # others have no capabilities there
+            isolation += ["--cap-drop", "ALL"]
+            isolation += [word for name in ROOTS_CAPABILITIES for word in ("--cap-add", name)]
         return [
             *("bwrap", "--die-with-parent", *isolation, "--dev-bind", "/", "/", "--proc", "/proc"),
             *(*hidden, *binds, "--chdir", str(cwd), "--", *limit, *argv),

@@ -16,6 +16,7 @@ from ..settings import Settings
 from .bundles import METRICS_MIME, SCRAP_PREFIX, WIDGET_STATE, plain_text, summary_line
 from .cells import CellState, RunState
 from .live import LiveStream
+from .margins import number_text
 from .text import HeadTail, clip, seconds_text, size_text
 
 TAIL = 4 * 1024
@@ -146,10 +147,9 @@ class Console:
         if event.get("message"):
             self._say(f"[kernel-gateway] gate {event['expression']}: {verdict} ({event['message']})")
         else:
-            bound = event.get("bound")  # told where the expression does not show it, as in `f1 >= baseline`
-            shown = bound is None or event["expression"].endswith(f" {_number(bound)}")
+            bound = hidden_bound(event["expression"], event.get("bound"))
             line = f"[kernel-gateway] gate {event['expression']}: {_number(value)} {verdict}"
-            self._say(line if shown else f"{line} (bound {_number(bound)})")
+            self._say(f"{line} ({bound})" if bound else line)
 
     def _log(self, event: Event) -> None:
         level = event.get("level", "info")
@@ -294,5 +294,12 @@ class Console:
         return text
 
 
+def hidden_bound(expression: str, bound: float | None) -> str:
+    """A gate's bound, as ``bound 0.97``, where its expression does not show it (``f1 >= baseline``); else empty."""
+    if bound is None or re.search(rf"[<>=]\s*{re.escape(_number(bound))}$", expression):
+        return ""
+    return f"bound {_number(bound)}"
+
+
 def _number(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else "no value" if value is None else str(value)
+    return "no value" if value is None else number_text(value)

@@ -7,12 +7,11 @@ at the end, so that whoever starts the next run reads one ``run.json`` and no mo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..events import decode_number
+from .margins import finite
 
 MAX_RUNS = 50
 """Earlier runs that are passed on."""
@@ -91,11 +90,7 @@ def finite_values(metrics: Any) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, value in metrics.items() if isinstance(metrics, Mapping) else ():
         value = value.get("last", "") if isinstance(value, Mapping) else value
-        try:
-            number = decode_number(value)
-        except (TypeError, ValueError):
-            continue
-        if math.isfinite(number):
+        if (number := finite(value)) is not None:
             found[str(name)] = number
     return found
 

@@ -204,7 +204,7 @@ class Tracked:
             )
             return {}
         if answer["metrics"] is None:
-            self._log("info", f"There is no {what} in MLflow yet; the first model wins.")
+            self._log("warning", f"There is no {what} in MLflow yet; the first model wins.")
             return None
         self._log("info", f"Gates compare with {answer['title']}.")
         found = {name: _summary(values) for name, values in answer["metrics"].items()}

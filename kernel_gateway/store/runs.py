@@ -262,7 +262,7 @@ class RunStore:
 
     def put_back(self, id: str) -> bool:
         """Queue a run again that was taken and with which no runner has begun; false if it runs, or has ended."""
-        nobody = {"runner_pid": None, "runner_ticks": None, "gpu_ids": []}
+        nobody: dict[str, object] = {"runner_pid": None, "runner_ticks": None, "gpu_ids": []}
         return self._change(id, [Status.STARTING], status=Status.QUEUED, **nobody)
 
     def set_runner(self, id: str, pid: int, started_at_ticks: int, gpus: Sequence[str]) -> bool:
@@ -299,12 +299,12 @@ class RunStore:
             gone = delete(runs).where(runs.c.id == id, runs.c.status.in_(_ENDED))
             return connection.execute(gone).rowcount == 1
 
-    def _change(self, id: str, statuses: Sequence[Status], *conditions: ColumnElement[bool], **values: object) -> bool:
+    def _change(self, id: str, statuses: Sequence[Status], **values: object) -> bool:
         """Set columns of a run that has one of these statuses; whether there was one."""
         if not storable(id):
             return False
         with writing(self._engine) as connection:
-            changed = update(runs).where(runs.c.id == id, runs.c.status.in_(statuses), *conditions).values(values)
+            changed = update(runs).where(runs.c.id == id, runs.c.status.in_(statuses)).values(values)
             return connection.execute(changed).rowcount == 1
 
 

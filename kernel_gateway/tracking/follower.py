@@ -77,7 +77,7 @@ class Follower(threading.Thread):
         self._lock = threading.Lock()
         self._remarks: list[str] = []
         self._tagged: dict[str, str] = {}
-        self._trouble = False
+        self._trouble = known is not None  # an earlier tracker may have made its MLflow run
 
     # -- for other threads ----------------------------------------------------------------------------
 

@@ -55,16 +55,21 @@ class Tracker:
 
     def begin(self, run: str, folder: str, experiment: str, name: str) -> dict[str, Any]:
         """Follow a run's log; answers when its MLflow run is there, or can't be had for now."""
+        follower = self._take_up(Order(run, Path(folder), experiment, name))
+        follower.connected.wait()
+        return self._state(follower)
+
+    def _take_up(self, order: Order) -> Follower:
+        """The one follower of a run."""
         with self._lock:
             for ended in [key for key, other in self._followers.items() if other.is_over]:
                 del self._followers[ended]
-            follower = self._followers.get(run)
+            follower = self._followers.get(order.run)
             if follower is None:
-                follower = Follower(Order(run, Path(folder), experiment, name), self._uri, self.client)
-                self._followers[run] = follower
+                follower = Follower(order, self._uri, self.client)
+                self._followers[order.run] = follower
                 follower.start()
-        follower.connected.wait()
-        return self._state(follower)
+        return follower
 
     def announce(self, run: str, file: str) -> dict[str, Any]:
         """Write the MLflow run's id and its experiment's to a file, for a kernel, as soon as they are known."""
@@ -129,9 +134,7 @@ class Tracker:
         for file in sorted(runs.glob(f"*/{FILE}")):
             note = Note.read(file.parent)
             if note is not None and not note.complete and _has_ended(file.parent):
-                follower = Follower(Order(note.run, file.parent, note.experiment, note.name), self._uri, self.client)
-                follower.finish()
-                follower.start()
+                self._take_up(Order(note.run, file.parent, note.experiment, note.name)).finish()
 
     def _follower(self, run: str) -> Follower:
         follower = self._followers.get(run)

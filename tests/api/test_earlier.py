@@ -62,6 +62,17 @@ def test_the_baseline_is_of_the_same_branch_where_both_have_one(
     assert baseline_of(service, id) == runs[expected]
 
 
+def test_a_run_again_keeps_its_baseline_and_gets_one_if_it_had_none(service: Service) -> None:
+    first = ended_run(service, 0.8)
+    second = ended_run(service, 0.9)
+    newest = ended_run(service, 0.95)
+
+    compared = {id: baseline_of(service, service.post(f"/runs/{id}/rerun").get_json()["id"]) for id in (first, second)}
+
+    assert baseline_of(service, second) == first
+    assert compared == {first: newest, second: first}
+
+
 def test_a_baseline_that_the_client_names_counts_more(service: Service) -> None:
     ended_run(service, 0.9)
     mine = {"run": "mine", "metrics": {"accuracy": {"last": 0.5, "count": 1}}}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kernel_gateway.client import GatewayClient, Patience
+from kernel_gateway.client import GatewayClient, Patience, stream
 from kernel_gateway.client.stream import SseParser
 from kernel_gateway.errors import GatewayError, NotFoundError, UnreachableError
 from tests.client.gateway import CutError, Handler, ScriptedGateway
@@ -51,6 +51,18 @@ def test_a_megabyte_in_one_event_costs_no_more_than_its_size() -> None:
 
     assert len(found) == 1
     assert time.monotonic() - started < 3  # scanning the rest anew for each piece takes minutes
+
+
+def test_an_event_without_end_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "MOST_CONTENT", 1000)
+    line = b"data: " + b"x" * 500 + b"\n"
+
+    for content in (b"x" * 1001, line * 3):
+        with pytest.raises(UnreachableError, match="no kernel gateway: an event of its stream is larger than"):
+            SseParser().feed(content)
+    message = b"data: " + event(1, "stream", text="x" * 800) + b"\n\n"
+    parser = SseParser()
+    assert [len(parser.feed(message)) for _ in range(3)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("text", [b"[1]", b"{}", b"nonsense", b'{"seq":"1","type":"log"}'])

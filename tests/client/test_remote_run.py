@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,6 +84,33 @@ def test_large_outputs_and_artifacts_are_brought_back(
     assert gateway.count(f"GET /api/v1/blobs/{digest}") <= 2  # once, and once more after a break
     notebook = json.loads((folder / "out" / "executed.ipynb").read_text())
     assert len(notebook["cells"][0]["outputs"][0]["data"]["image/png"]) > 100_000
+
+
+@pytest.mark.parametrize(
+    ("type", "fields"),
+    [
+        ("artifact", {"cell": None}),
+        ("display", {"cell": 0, "data": {}, "metadata": {}, "blobs": {"image/png": {"size": 1}}}),
+        ("display", {"cell": 0, "data": {}, "metadata": {}, "blobs": {"image/png": {"sha256": "../x", "size": 1}}}),
+    ],
+)
+def test_events_that_lack_what_a_gateways_have_are_told_as_such(
+    gateway: ScriptedGateway,
+    folder: Path,
+    run_code: RunCode,
+    capfd: pytest.CaptureFixture[str],
+    type: str,
+    fields: dict[str, Any],
+) -> None:
+    def fill(run: ScriptedRun) -> None:
+        run.begin()
+        run.add(type, **fields)
+        run.end()
+
+    gateway.on_submit = fill
+
+    assert run_code() == 6
+    assert "is no kernel gateway" in capfd.readouterr().err
 
 
 def test_success_without_all_artifacts_is_no_success(

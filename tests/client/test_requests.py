@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,28 @@ def test_something_else_behind_the_url_is_recognised(gateway: ScriptedGateway) -
         pytest.raises(UnreachableError, match="is no kernel gateway"),
     ):
         client.agents()
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "ask"),
+    [
+        ("/runs", {}, lambda client: list(client.runs())),
+        ("/runs", {"runs": {"a": 1}}, lambda client: list(client.runs())),
+        ("/runs", {"runs": [1]}, lambda client: list(client.runs())),
+        ("/runs", {"runs": [{"name": "x"}]}, lambda client: list(client.runs())),
+        ("/runs/x", {}, lambda client: client.run("x")),
+        ("/runs/x/artifacts", {"artifacts": [{"path": "x"}]}, lambda client: client.artifacts("x")),
+        ("/agents", {"detail": "Hello."}, lambda client: client.agents()),
+        ("/kernelspecs", {"kernelspecs": None}, lambda client: client.kernelspecs()),
+    ],
+)
+def test_answers_that_lack_what_a_gateways_has_are_recognised(
+    gateway: ScriptedGateway, client: GatewayClient, path: str, document: object, ask: Callable[[GatewayClient], object]
+) -> None:
+    gateway.fail(f"GET /api/v1{path}$", 200, document=document)
+
+    with pytest.raises(UnreachableError, match="is no kernel gateway: "):
+        ask(client)
 
 
 @pytest.mark.parametrize("url", ["gateway:8888", "ftp://x", "http://", "http://x:port", "http://x/?a=1", ""])

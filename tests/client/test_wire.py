@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 import threading
@@ -9,8 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from kernel_gateway.client import response as responses
+from kernel_gateway.client.response import NoAnswerError, PlainResponse
+from kernel_gateway.client.secure import SecureWire
 from kernel_gateway.client.transport import Transport
-from kernel_gateway.client.wire import NoAnswerError, PlainResponse, PlainWire
+from kernel_gateway.client.wire import PlainWire
 from kernel_gateway.errors import UnreachableError, UsageError
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -39,7 +43,8 @@ class Server:
                 for answer in self.connections.pop(0):
                     self.requests.append(self._request(connection))
                     for piece in [answer] if isinstance(answer, bytes) else answer:
-                        connection.sendall(piece)
+                        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # who has seen enough
+                            connection.sendall(piece)
 
     def _request(self, connection: socket.socket) -> bytes:
         got = b""
@@ -291,6 +296,55 @@ def test_a_header_that_would_be_another_is_refused(server: Server, wire: PlainWi
 )
 def test_the_host_header_is_the_urls_host(url: str, host: str) -> None:
     assert f"\r\nhost: {host}\r\n".encode() in PlainWire(url)._head("GET", url, {}, None)
+
+
+@pytest.mark.parametrize("answer", [OK + b"\r\n", OK + b"Transfer-Encoding: chunked\r\n\r\n"])
+def test_an_answer_without_end_fills_no_memory(server: Server, monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
+    monkeypatch.setattr(responses, "MOST_CONTENT", 1 << 20)
+    piece = b"x" * 0x8000
+    if b"chunked" in answer:
+        piece = b"8000\r\n" + piece + b"\r\n"
+    server.connections = [[[answer, *[piece] * 40]]]
+
+    transport = Transport(server.url)
+
+    with pytest.raises(UnreachableError, match="no kernel gateway: its answer is larger than 1 MiB"):
+        transport.request("GET", "/api/v1/runs")
+
+    transport.close()
+    assert len(server.requests) == 1
+
+
+@pytest.fixture
+def secure(server: Server) -> Iterator[SecureWire]:
+    """A wire that reaches any host through the server, as its proxy."""
+    made = SecureWire(server.url, None)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("name", ["length", "chunked", "up to the end"])
+def test_an_answer_through_a_proxy_is_whole(server: Server, secure: SecureWire, name: str) -> None:
+    server.connections = [[WHOLE[name]]]
+
+    assert secure.send("GET", "http://gateway.example/", {}, None, connect=5.0, read=5.0).read() == b"hello world"
+
+
+def test_an_answer_that_a_proxy_compressed_is_an_error(server: Server, secure: SecureWire) -> None:
+    server.connections = [[BROKEN["compression"]]]
+
+    with pytest.raises(NoAnswerError, match="is compressed, which was not asked for"):
+        secure.send("GET", "http://gateway.example/", {}, None, connect=5.0, read=5.0)
+
+
+def test_an_answer_without_end_through_a_proxy_fills_no_memory(
+    server: Server, secure: SecureWire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(responses, "MOST_CONTENT", 1 << 20)
+    server.connections = [[[OK + b"\r\n", *[b"x" * 0x8000] * 40]]]
+
+    with pytest.raises(UnreachableError, match="larger than 1 MiB"):
+        secure.send("GET", "http://gateway.example/", {}, None, connect=5.0, read=5.0).read()
 
 
 def test_a_host_that_can_be_none_is_refused() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.command.conftest import Run, Start
+from tests.command.conftest import Finished, Run, Start
 
 pytestmark = pytest.mark.slow
 

@@ -37,7 +37,13 @@ def ask(server: ForkServer, folder: Path, control: int) -> tuple[int, int]:
     """Ask for a kernel; the guard's pid and status pipe."""
     folder.mkdir()
     (folder / "kernel.json").write_text("{}")
-    request = {"argv": ["--version"], "cwd": "/", "environ": {}, "folder": str(folder), "sandbox": None}
+    request: dict[str, object] = {
+        "argv": ["--version"],
+        "cwd": "/",
+        "environ": {},
+        "folder": str(folder),
+        "sandbox": None,
+    }
     content = os.memfd_create("request")
     os.write(content, json.dumps(request).encode())
     os.lseek(content, 0, os.SEEK_SET)

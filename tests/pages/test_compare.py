@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from kernel_gateway.api.pages.comparison import Compared, Comparison, Row, compare_runs, directions_of, usual_direction
+from kernel_gateway.api.pages.comparison import Compared, Comparison, Row, compare_runs
 from kernel_gateway.api.pages.embed import Figure, figures
 from kernel_gateway.events import EventType
 from kernel_gateway.store.records import NewRun, RunRecord, columns_of
@@ -62,27 +61,6 @@ def test_a_gate_tells_what_is_better_and_counts_more_than_the_name() -> None:
     shown = comparison(metrics(error_budget=1.0) | gates, metrics(error_budget=2.0))
 
     assert marks(shown.metrics[0]) == [False, True]
-    assert directions_of(["f1 > champion", "last(val loss) <= first(val loss)", "3 < x", "nonsense"]) == {
-        "f1": max,
-        "val loss": min,
-        "3": min,
-    }
-
-
-@pytest.mark.parametrize(
-    ("name", "better"),
-    [
-        ("accuracy", max),
-        ("val/F1", max),
-        ("test_loss", min),
-        ("RMSE", min),
-        ("epochs", None),
-        ("loss score", None),
-        ("terror", None),
-    ],
-)
-def test_usual_names_tell_what_is_better(name: str, better: Any) -> None:
-    assert usual_direction(name) is better
 
 
 def test_nothing_is_best_where_nobody_can_tell_or_all_are_the_same() -> None:
@@ -90,7 +68,8 @@ def test_nothing_is_best_where_nobody_can_tell_or_all_are_the_same() -> None:
     assert marks(comparison(metrics(loss=1.0), metrics(loss=1.0)).metrics[0]) == [False, False]
     odd = comparison(metrics(loss="NaN"), metrics(loss=1.0), metrics(loss="x"), metrics(loss="-Infinity"))
     assert marks(odd.metrics[0]) == [False, False, False, False]
-    assert math.isnan(odd.metrics[0].cells[1].change or 0)
+    assert [cell.value for cell in odd.metrics[0].cells] == ["NaN", 1.0, "x", "-Infinity"]
+    assert [cell.change for cell in odd.metrics[0].cells] == [None] * 4
 
 
 def test_packages_are_shown_where_they_differ_and_parameters_always() -> None:

@@ -11,7 +11,8 @@ import pytest
 from kernel_gateway.api import live as live_runs
 from kernel_gateway.api.pages import assets, blueprint
 from kernel_gateway.api.results import REPORT_POLICY
-from kernel_gateway.events import EventType
+from kernel_gateway.events import Event, EventType
+from kernel_gateway.projections.console import Console
 from tests.api.conftest import Service
 
 from .conftest import Reader
@@ -188,6 +189,52 @@ def test_figures_of_a_running_report_are_served_and_change_their_address_with_th
     service.print(id, "x\n")
     assert reader.get(addresses[-1]).data == answer.data
     assert reader.get(f"/runs/{id}/report/none.png").status_code == 404
+
+
+def test_figures_of_all_running_reports_share_one_budget(
+    service: Service, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    display = {"cell": 1, "data": {"image/png": PNG}, "metadata": {}, "blobs": {}, "display_id": None}
+    ids, addresses = [], []
+    for _ in range(3):
+        ids.append(id := service.new_run())
+        service.start(id)
+        service.write(id, (EventType.DISPLAY, display))
+        addresses += re.findall(rf'src="(/runs/{id}/report/[^"]+)"', reader.page(f"/runs/{id}"))
+    runs = [service.gateway.live._entries[id].run for id in ids]
+    assert all(run.file_bytes for run in runs)
+
+    monkeypatch.setattr(live_runs, "FILE_BYTES", runs[0].file_bytes * 2)
+    reader.get(addresses[2])
+
+    assert [bool(run.file_bytes) for run in runs] == [False, True, True]
+    assert reader.get(addresses[0]).data.startswith(b"\x89PNG")
+
+
+def test_a_run_is_read_anew_after_its_events_could_not_be_taken(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = service.new_run()
+    service.start(id)
+    service.print(id, "one\n")
+    service.print(id, "two\n")
+    live, log = service.gateway.live, service.gateway.log(id)
+    feed = Console.feed
+    broken = iter([False, False, True])
+
+    def fail_midway(console: Console, event: Event) -> str:
+        if next(broken, False):
+            raise ValueError("a projection's mistake")
+        return feed(console, event)
+
+    monkeypatch.setattr(Console, "feed", fail_midway)
+    with pytest.raises(ValueError, match="mistake"):
+        live.ask(id, log, lambda run: None)
+
+    assert id not in live._entries
+    _, text, _ = live.ask(id, log, lambda run: run.console(0))
+    assert text.index("one\n") < text.index("two\n")
+    assert text.count("one\n") == 1
 
 
 def test_the_figures_of_an_ended_report_are_its_files(service: Service, reader: Reader) -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from kernel_gateway.projections import Report
 from kernel_gateway.projections.history import MAX_METRICS, MAX_RUNS, history_after, read_history
-from kernel_gateway.projections.margins import margin_text
-from kernel_gateway.projections.report.changes import better_direction, change_text, gate_sign, has_fixed_bound
+from kernel_gateway.projections.margins import margin_text, number_text
+from kernel_gateway.projections.report.changes import change_text
 from kernel_gateway.projections.run import Run
 from kernel_gateway.settings import Settings
 from tests.projections.conftest import Log, code
@@ -122,6 +122,12 @@ def test_metrics_stand_beside_the_baseline_with_the_change_in_words() -> None:
     assert '<td>0.9</td><td>▲ +0.09 (+10 %) <span class="ok">better</span></td>' in page
 
 
+def test_values_have_six_digits_and_whole_ones_all_of_theirs() -> None:
+    values = (None, 0.1234567, 3, 1_000_000.0, 1e15, -0.0, "NaN", float("inf"))
+
+    assert [number_text(value) for value in values] == ["–", "0.123457", "3", "1000000", "1e+15", "0", "NaN", "inf"]
+
+
 @pytest.mark.parametrize(
     ("value", "before", "better", "text"),
     [
@@ -137,35 +143,6 @@ def test_metrics_stand_beside_the_baseline_with_the_change_in_words() -> None:
 )
 def test_changes_have_a_sign_percents_and_a_word(value: float, before: float, better: int, text: str) -> None:
     assert change_text(value, before, better) == text
-
-
-@pytest.mark.parametrize(
-    ("expression", "sign"),
-    [
-        ("acc >= 0.9", ">="),
-        ("max(acc) > baseline", ">"),
-        ("'acc' < 1", "<"),
-        ("0.9 <= acc", ">="),
-        ("acc2 >= 1", ""),
-        ("acc == 1", ""),
-        ("loss < 1", ""),
-    ],
-)
-def test_a_gate_tells_on_which_side_of_a_bound_a_metric_should_be(expression: str, sign: str) -> None:
-    assert gate_sign("acc", expression) == sign
-
-
-def test_only_bounds_that_are_plain_numbers_are_drawn_across_earlier_runs() -> None:
-    gates = ("acc >= 0.9", "90 % <= acc", "acc >= baseline * 0.9", "last(acc) > first(acc)", "0.1 < acc < 0.9")
-
-    assert [has_fixed_bound("acc", gate) for gate in gates] == [True, True, False, False, False]
-
-
-def test_what_is_better_is_known_from_gates_then_from_names_or_not_at_all() -> None:
-    gates = [{"type": "gate", "expression": "loss >= 1"}]
-
-    assert better_direction("loss", gates) == 1
-    assert [better_direction(name, []) for name in ("val_loss", "f1", "rows", "lossless")] == [-1, 1, 0, 0]
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,20 @@ def test_a_run_finds_its_workspace_environment_and_folder(kept: Kept) -> None:
     assert next(e for e in kept.service.events(id) if e["type"] == "run_started")["start"] == kept.start
 
 
+def test_a_cell_can_not_take_the_sandbox_down(kept: Kept) -> None:
+    data = str(kept.service.data)
+    attack = (
+        "import ctypes, os, subprocess\n"
+        f"data = {data!r}\n"
+        "subprocess.run(['umount', '-l', data], stderr=subprocess.DEVNULL)\n"
+        "ctypes.CDLL(None).umount2(data.encode(), 2)\n"
+        "subprocess.run(['sh', '-c', f'umount -l {data}; unshare -m umount -l {data}'], stderr=subprocess.DEVNULL)\n"
+        "print(os.path.exists(os.path.join(data, 'gateway.db')))\n"
+    )
+    sandboxed = kept.service.env["KERNEL_GATEWAY_SANDBOX"] == "on"
+    assert kept.run(attack) == ("False\n" if sandboxed else "True\n")
+
+
 def test_figures_errors_and_interrupts_work_as_in_any_kernel(kept: Kept) -> None:
     code = "import matplotlib.pyplot as plt\nplt.plot([1, 2]); plt.show()"
     id = kept.service.submit(code)

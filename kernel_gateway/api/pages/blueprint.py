@@ -14,6 +14,7 @@ from flask import Blueprint, Response, g, redirect, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from ...events import Status
+from ...projections.margins import number_text
 from .. import problems, sessions
 from . import formats
 
@@ -83,7 +84,7 @@ def _shared() -> dict[str, object]:
 for _filter in (
     formats.moment,
     formats.duration,
-    formats.number,
+    number_text,
     formats.change,
     formats.size,
     formats.words,

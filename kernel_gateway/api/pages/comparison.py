@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from ...events import decode_number
+from ...projections.directions import better_direction
+from ...projections.margins import finite
 from ...store.runs import RunRecord
 from .embed import Figure
 
@@ -19,13 +18,6 @@ CURVES = 30
 
 WIDTH, HEIGHT = 480, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 12, 10, 26
-
-_GATE = re.compile(r"\s*(?:(?:last|min|max|mean|first)\s*\(\s*)?([\w./ -]+?)\s*\)?\s*(<=|>=|<|>)")
-_WORD = re.compile(r"[a-z]+[0-9]?|[0-9]+")
-
-# Where no gate tells which way is better, the usual names do.
-_LOWER = re.compile(r"loss|error|err|rmse|mae|mse|mape|perplexity|latency|seconds|time|wer|cer|fid|nll")
-_HIGHER = re.compile(r"accuracy|acc|f1|auc|precision|recall|r2|score|bleu|rouge|map|iou|dice|throughput")
 
 
 @dataclass
@@ -91,7 +83,9 @@ def compare_runs(runs: list[Compared]) -> Comparison:
     """Runs side by side; the first is what differences refer to."""
     for index, run in enumerate(runs):
         run.letter = chr(ord("A") + index)
-    gates = [gate.get("expression", "") for run in runs for gate in run.facts.get("gates") or []]
+    gates = list(
+        dict.fromkeys(str(gate.get("expression", "")) for run in runs for gate in run.facts.get("gates") or [])
+    )
     return Comparison(
         runs,
         parameters=_rows([_texts(run.facts.get("parameters")) for run in runs]),
@@ -153,60 +147,35 @@ def _surroundings(facts: Mapping[str, Any]) -> dict[str, str]:
 # -- metrics -----------------------------------------------------------------------------------------
 
 
-def _metric_rows(runs: Sequence[Compared], gates: Iterable[str]) -> list[Row]:
-    directions = directions_of(gates)
-    columns = [
-        {name: _number(metric.get("last")) for name, metric in (run.facts.get("metrics") or {}).items()} for run in runs
-    ]
+def _metric_rows(runs: Sequence[Compared], gates: Sequence[str]) -> list[Row]:
+    columns = [{name: metric.get("last") for name, metric in (run.facts.get("metrics") or {}).items()} for run in runs]
     rows = []
     for name in dict.fromkeys(name for column in columns for name in column):
         values = [column.get(name) for column in columns]
-        best = _best(values, directions.get(name) or usual_direction(name))
-        first = values[0]
+        numbers = [finite(value) for value in values]
+        best = _best(numbers, better_direction(name, gates))
+        first = numbers[0]
         rows.append(
             Row(
                 name,
                 [
                     Cell(
                         value,
-                        change=value - first if index and value is not None and first is not None else None,
-                        is_best=best is not None and value == best,
-                        differs=value != first,
+                        change=number - first if index and number is not None and first is not None else None,
+                        is_best=best is not None and number == best,
+                        differs=value != values[0],
                     )
-                    for index, value in enumerate(values)
+                    for index, (value, number) in enumerate(zip(values, numbers, strict=True))
                 ],
             )
         )
     return rows
 
 
-def _number(value: Any) -> float | None:
-    try:
-        return None if value is None else decode_number(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def _best(values: Iterable[float | None], choose: Callable[[list[float]], float] | None) -> float | None:
-    """The best of several values that are not all the same; None where nobody can tell."""
-    finite = [value for value in values if value is not None and math.isfinite(value)]
-    return choose(finite) if choose is not None and len(set(finite)) > 1 else None
-
-
-def directions_of(gates: Iterable[str]) -> dict[str, Callable[[list[float]], float]]:
-    """Metric → `min` or `max`, as gates ask for: what must be at least something is better when it is more."""
-    found: dict[str, Callable[[list[float]], float]] = {}
-    for gate in gates:
-        if match := _GATE.match(gate):
-            found.setdefault(match[1], max if ">" in match[2] else min)
-    return found
-
-
-def usual_direction(name: str) -> Callable[[list[float]], float] | None:
-    """What is better for a metric of this name, by custom; None for names that tell nothing."""
-    words = _WORD.findall(name.lower())
-    lower, higher = any(map(_LOWER.fullmatch, words)), any(map(_HIGHER.fullmatch, words))
-    return None if lower == higher else min if lower else max
+def _best(numbers: Iterable[float | None], better: int) -> float | None:
+    """The best of several numbers that are not all the same; None where nobody can tell."""
+    known = {number for number in numbers if number is not None}
+    return (max if better > 0 else min)(known) if better and len(known) > 1 else None
 
 
 def _curves(runs: Sequence[Compared]) -> Iterable[Curve]:
@@ -221,8 +190,8 @@ def _curves(runs: Sequence[Compared]) -> Iterable[Curve]:
 
 def _points(run: Compared, name: str) -> list[tuple[int, float]]:
     steps = ((run.facts.get("metrics") or {}).get(name) or {}).get("steps") or []
-    points = [(int(step), _number(value)) for step, value in steps]
-    return [(step, value) for step, value in points if value is not None and math.isfinite(value)]
+    points = [(int(step), finite(value)) for step, value in steps]
+    return [(step, value) for step, value in points if value is not None]
 
 
 def _curve(name: str, series: Sequence[tuple[str, list[tuple[int, float]]]]) -> Curve:

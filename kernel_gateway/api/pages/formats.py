@@ -30,13 +30,6 @@ def duration(seconds: float | None) -> str:
     return "–" if seconds is None else seconds_text(seconds)
 
 
-def number(value: Any) -> str:
-    """A metric's value, to six digits; a dash for none."""
-    if value is None:
-        return "–"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
 def change(value: float | None) -> str:
     """A difference with its sign; empty for none."""
     if value is None or not math.isfinite(value):

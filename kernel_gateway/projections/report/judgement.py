@@ -7,10 +7,11 @@ from typing import Any
 
 from ...events import Event, encode_number
 from ..cells import RunState
+from ..directions import better_direction
 from ..history import EarlierRun, finite_values
 from ..margins import finite, judged, margin_text, number_text
 from ..metrics import MetricSummary, MetricTable
-from .changes import better_direction, change_text
+from .changes import change_text
 from .charts import HEIGHT, WIDTH, Level, curve_svg
 from .figures import Figures
 from .html import Html, el, join, table
@@ -112,7 +113,8 @@ class MetricSection:
             before, value = self._before.get(name), finite(metric.last)
             change: object = "–"
             if before is not None and value is not None:
-                change = change_text(value, before, better_direction(name, self._gates))
+                expressions = [str(gate.get("expression", "")) for gate in self._gates]
+                change = change_text(value, before, better_direction(name, expressions))
             row += [number_text(before), change]
         if metric.count == 1:
             return [*row, "", "", "", "", "1"]

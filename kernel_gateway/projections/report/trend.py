@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from ...events import Event, Status
 from ..cells import RunState
+from ..directions import gate_sign, has_fixed_bound
 from ..history import EarlierRun, finite_values
 from ..margins import finite, number_text
 from ..metrics import MetricTable
-from .changes import gate_sign, has_fixed_bound
 from .charts import HEIGHT, WIDTH, Level, TrendPoint, trend_svg
 from .figures import Figures
 from .html import Html, el, join, table

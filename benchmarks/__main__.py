@@ -107,6 +107,7 @@ def main() -> int:
     os.environ["PYTHONHASHSEED"] = "0"
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts it in the background ignores it
     arguments.output.mkdir(parents=True, exist_ok=True)
     if arguments.report is not None:
         result = json.loads(arguments.report.read_text(encoding="utf-8"))

@@ -22,6 +22,10 @@ from .gateways import require_service
 from .processes import Child
 
 READY_SECONDS = 60.0
+
+MLFLOW_SECONDS = 15.0
+"""How long the word that the service is ready waits for its MLflow server; runs don't need it."""
+
 STOP_SECONDS = 10.0
 
 LONGEST_SOCKET_PATH = 107
@@ -233,6 +237,7 @@ class Supervisor:
             if time.monotonic() > deadline:
                 raise UnreachableError(f"The service was not ready after {READY_SECONDS:g} s; its log above says why.")
             time.sleep(0.05)
+        deadline = time.monotonic() + MLFLOW_SECONDS
         for child in self._mlflow:
             child.await_answer(deadline, lambda: self._stopping)
         print(f"kernel-gateway is ready at {url}{f' (token {token})' if token else ''}", flush=True)

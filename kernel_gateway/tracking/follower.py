@@ -77,7 +77,8 @@ class Follower(threading.Thread):
         self._lock = threading.Lock()
         self._remarks: list[str] = []
         self._tagged: dict[str, str] = {}
-        self._trouble = known is not None  # an earlier tracker may have made its MLflow run
+        self._trouble = False
+        self._may_be_there = known is not None  # an earlier tracker may have made its MLflow run
 
     # -- for other threads ----------------------------------------------------------------------------
 
@@ -181,7 +182,8 @@ class Follower(threading.Thread):
             return
         experiment_id = client.experiment(names.experiment_name(self.order.experiment))
         # The answer to an earlier try may have been lost on its way.
-        found = client.find_run(experiment_id, self.order.run) if self._trouble else None
+        look = self._trouble or self._may_be_there
+        found = client.find_run(experiment_id, self.order.run) if look else None
         tags = {f"{PREFIX}run": self.order.run} | self._record.tags
         run_id = found or client.create_run(experiment_id, self.order.name, tags, self._record.started_at)
         self._tagged = tags if found is None else {}

@@ -32,7 +32,7 @@ ARGUMENTS = [
 Open = Callable[..., "Page"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # two at once in one process are refused by Playwright
 def browser() -> Iterator[Browser]:
     """Chromium. Where there is none the test is skipped, but not where required parts must not be missing."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -40,6 +40,7 @@ display(HTML("<p>" + "y" * 100_000 + "</p>"))
 def service(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A service of its own; the environment that names it."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("KERNEL_GATEWAY_")}
+    environ["KERNEL_GATEWAY_MLFLOW"] = "off"
     command = [sys.executable, "-m", "kernel_gateway", "serve", "--port", "0", "--data", str(tmp_path / "data")]
     process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:

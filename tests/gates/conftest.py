@@ -25,9 +25,14 @@ LIBRARIES = {"fairness": "fairlearn", "robustness": "art", "explanation": "shap"
 
 def need_library(gate: str) -> None:
     """Skip where a gate's library is not installed; where all must be there, fail."""
-    if importlib.util.find_spec(LIBRARIES[gate]) is not None:
+    name = LIBRARIES[gate]
+    need_module(name, f'gate:{gate} needs {name}; `pip install "kernel-gateway[{gate}]"` installs it')
+
+
+def need_module(name: str, reason: str) -> None:
+    """Skip where a module is not installed; where all must be there, fail."""
+    if importlib.util.find_spec(name) is not None:
         return
-    reason = f'gate:{gate} needs {LIBRARIES[gate]}; `pip install "kernel-gateway[{gate}]"` installs it'
     if os.environ.get(REQUIRE_KERNELS):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

@@ -16,7 +16,7 @@ import pytest
 
 from kernel_gateway.gates.ready_made import ready_made, ready_made_notebook
 from tests.command.conftest import Finished
-from tests.gates.conftest import LIBRARIES, Gate, need_library
+from tests.gates.conftest import LIBRARIES, Gate, need_library, need_module
 from tests.service.conftest import Service
 
 pytestmark = pytest.mark.timeout(240)  # numba compiles, MLflow makes its database: long on a busy machine
@@ -203,7 +203,8 @@ def test_a_gate_runs_on_a_gateway_with_the_files_that_are_sent_along(gate: Gate,
 @pytest.mark.slow
 def test_a_model_comes_from_the_registry_of_mlflow(gate: Gate, place: Path, tmp_path: Path) -> None:
     need_library("fairness")
-    mlflow: Any = pytest.importorskip("mlflow", reason="`pip install mlflow-skinny` brings the client of MLflow")
+    need_module("mlflow", "`pip install mlflow-skinny` brings the client of MLflow")
+    mlflow: Any = importlib.import_module("mlflow")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     script = (
         "import joblib, mlflow, mlflow.sklearn; "

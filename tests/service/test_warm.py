@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from kernel_gateway.kernels.sandbox import works
+from tests.conftest import REQUIRE_KERNELS
 from tests.service.conftest import Service
 from tests.service.idle import run, wait_for_fork_server, wait_for_idle, wait_until
 
@@ -44,7 +46,10 @@ class Kept:
 def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     mode, _, sandbox = request.param.rpartition("-")
     if sandbox == "on" and not works():
-        pytest.skip("bubblewrap may not make namespaces here")
+        reason = "bubblewrap is not installed or may not make namespaces here"
+        if os.environ.get(REQUIRE_KERNELS):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
     options, start = MODES[mode]
     folder = tmp_path_factory.mktemp("warm")
     service = Service(folder / "data", (*options, "--slots", "1"), {"KERNEL_GATEWAY_SANDBOX": sandbox})

@@ -7,7 +7,6 @@ through a `Switchboard`. Messages follow the Jupyter messaging protocol 5
 
 from __future__ import annotations
 
-import hmac
 import math
 import os
 import shutil
@@ -17,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import zmq
 from jupyter_client.manager import KernelManager
@@ -25,6 +24,7 @@ from jupyter_client.manager import KernelManager
 from ..errors import KernelDiedError, KernelStartError
 from ..settings import Settings
 from .launch import GuardedProvisioner
+from .messages import Message, decode
 from .sandbox import Sandbox, make_short_folder
 from .snippets import FOLDER_VARIABLE
 from .specs import Kernelspec, OneSpec, lossless, with_argv
@@ -48,16 +48,6 @@ BATCH = 256
 """Messages taken from one socket before the others get their turn."""
 
 _LONGEST_IPC_FOLDER = 80  # of the 107 bytes of a Unix socket's path
-
-
-class Message(NamedTuple):
-    """A kernel's message: its ``channel``, ``type``, the id of the request it belongs to, and its parts."""
-
-    channel: str
-    type: str
-    parent: str
-    content: dict[str, Any]
-    metadata: dict[str, Any]
 
 
 class Kernel:
@@ -96,7 +86,7 @@ class Kernel:
         self._fork_servers = fork_servers
         self._manager: KernelManager | None = None
         self._local: GuardedProvisioner | None = None
-        self._heard_iopub = False
+        self._heard_iopub = self._says_farewell = False
         self._kernel_session: str | None = None
         self._started = self._answered = self._asked = 0.0
         self._beat_sent = 0.0
@@ -141,6 +131,7 @@ class Kernel:
             self._local.fork_server = self._fork_servers.get(self.spec.spec.argv[0])
             manager.provisioner = self._local
         self._manager = manager
+        self._says_farewell = spec.argv != self.spec.spec.argv
         try:
             manager.start_kernel(cwd=str(self.cwd), env=environ, extra_arguments=list(self.quirks.arguments))
         except KernelStartError:
@@ -149,7 +140,7 @@ class Kernel:
             raise KernelStartError(f"Kernel {self.name!r} can't be started: {error}") from error
         self._started = time.monotonic()
         # Messages that we don't get round to wait in the kernel if it can keep them, else here.
-        self._context.setsockopt(zmq.RCVHWM, WAITING if spec.argv != self.spec.spec.argv else 0)
+        self._context.setsockopt(zmq.RCVHWM, WAITING if self._says_farewell else 0)
         for channel in ("iopub", "shell", "control", "stdin", "hb"):
             self.sockets[channel] = getattr(manager, f"connect_{channel}")(identity=manager.session.bsession)
         self.farewell = self.sockets["iopub"].get_monitor_socket(zmq.EVENT_DISCONNECTED)
@@ -219,35 +210,23 @@ class Kernel:
             if channel == "hb":
                 self._beating = False
                 return  # a request socket has one answer to give
-            message = self._decode(channel, frames)
-            if message is not None:
+            assert self._manager is not None
+            decoded = decode(self._manager.session, channel, frames)
+            if decoded is not None:
+                message, kernel_session = decoded
+                self._watch_restart(message, kernel_session)
                 if not self.ready:
                     self._note_readiness(message)
                 yield message
 
-    def _decode(self, channel: str, frames: list[bytes]) -> Message | None:
-        # Session.deserialize parses every header's date, which costs as much as all the rest together.
-        assert self._manager is not None
-        session = self._manager.session
-        _, (signature, header, parent, metadata, content, *_) = session.feed_identities(frames)
-        if session.auth is not None and not hmac.compare_digest(
-            signature, session.sign([header, parent, metadata, content])
-        ):
-            return None
-        head = session.unpack(header)
-        type = head["msg_type"]
-        self._watch_restart(type, head.get("session"), channel, content)
-        body = session.unpack(content)
-        return Message(channel, type, session.unpack(parent).get("msg_id", ""), body, session.unpack(metadata))
-
-    def _watch_restart(self, type: str, kernel_session: str | None, channel: str, content: bytes) -> None:
+    def _watch_restart(self, message: Message, kernel_session: str | None) -> None:
         """A kernel process has a session id of its own; another id means another process on the same sockets.
 
         Kernels that repeat the client's id instead are known by their status ``starting``, except right
         after the start, when the first process' own may come late.
         """
         assert self._manager is not None
-        if channel not in ("shell", "iopub"):
+        if message.channel not in ("shell", "iopub"):
             return
         if not self.ready:
             self._kernel_session, self._answered = kernel_session, time.monotonic()
@@ -255,7 +234,7 @@ class Kernel:
         if kernel_session != self._kernel_session:
             restarted = True
         else:
-            starting = type == "status" and b'"starting"' in content
+            starting = message.type == "status" and message.content.get("execution_state") == "starting"
             repeats = kernel_session == self._manager.session.session
             restarted = starting and repeats and time.monotonic() - self._answered > LATE_START
         if restarted:
@@ -373,27 +352,41 @@ class Kernel:
             pass
         return self._local.exit_code is not None
 
+    @property
+    def left(self) -> bool:
+        """Whether a kernel that was asked to end has done all it had to, and is alone: the rest is up to the system,
+        which takes some hundredths to put a process away. Known of kernels that `python_start` started.
+        """
+        said = self._says_farewell and self.farewell is not None and bool(self.farewell.poll(0))
+        return said and self._local is not None and self._local.is_alone
+
     def close(self) -> None:
         """Kill what is left of the kernel, everything below it, and give back its sockets and folder.
 
         Waits until the guard has gone, at most some tenths of a second.
         """
-        manager, self._manager = self._manager, None
+        self.let_go()
+        self.wait()
+
+    def let_go(self) -> None:
+        """The first half of `close`, which waits for nothing."""
         if self.farewell is not None:
             self.sockets["iopub"].disable_monitor()
             self.farewell.close(linger=0)
+            self.farewell = None
         for socket in self.sockets.values():
             socket.close(linger=0)
         self.sockets.clear()
-        if manager is not None:
-            self._end_process(manager)
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _end_process(self, manager: KernelManager) -> None:
-        if self._local is None:
-            manager.shutdown_kernel(now=True)
-        else:
+        if self._local is not None:
             self._local.release()
+
+    def wait(self) -> None:
+        """The second half of `close`: afterwards nothing of the kernel is left."""
+        manager, self._manager = self._manager, None
+        if manager is not None and self._local is None:
+            manager.shutdown_kernel(now=True)
+        elif manager is not None and self._local is not None:
             self._local.wait_for_guard()
             manager.cleanup_resources()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)

@@ -182,6 +182,17 @@ class GuardedProvisioner(LocalProvisioner):
         await asyncio.to_thread(self.wait_for_guard)
         return self.exit_code
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether below the guard there is no process but the kernel and the sandbox around it."""
+        try:
+            with open(f"/proc/{self.pid}/stat", "rb") as file:
+                above = int(file.read().rpartition(b")")[2].split()[1])
+        except OSError:
+            return False  # it is gone: `read_status` will say so
+        below = guard.descendants(above)
+        return sum(not guard.is_sandbox(pid) for pid in below) <= 1
+
     def wait_for_guard(self) -> None:
         """Wait for the guard's end, and so for that of everything below it. Returns at once when called again."""
         if self.process is not None:

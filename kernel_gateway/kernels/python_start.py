@@ -14,6 +14,7 @@ import os
 import runpy
 import sys
 import threading
+from collections.abc import Callable
 
 FLUSH_SECONDS = 0.02
 """How long ipykernel may hold text back that nobody flushes; by itself it takes 0.2 s."""
@@ -75,6 +76,7 @@ def run_ipykernel(argv: list[str]) -> None:
     from ipykernel.kernelapp import IPKernelApp
 
     code: object = 1
+    close: Callable[[], object] = flush_streams
     try:
         report_crashes()
         lift_high_water_mark()
@@ -82,7 +84,10 @@ def run_ipykernel(argv: list[str]) -> None:
         sys.argv = ["ipykernel_launcher.py", *argv]
         app = IPKernelApp.instance()
         app.initialize(argv)
-        atexit.register(flush_streams)  # after the user's exit handlers, and before `app.close`
+        # The last of all instead: a runner takes it for the kernel's end.
+        for last in (app.close, app.iopub_thread.stop):
+            atexit.unregister(last)
+        close = app.close
         inline = sys.modules.get("matplotlib_inline.backend_inline")
         if inline is not None:  # imported before there was a kernel to integrate with
             inline._enable_matplotlib_integration()
@@ -98,7 +103,7 @@ def run_ipykernel(argv: list[str]) -> None:
     except BaseException:  # noqa: BLE001 — as the interpreter does at the top
         sys.excepthook(*sys.exc_info())
     finally:
-        leave(code if isinstance(code, int) else 0 if code is None else 1)
+        leave(code if isinstance(code, int) else 0 if code is None else 1, close)
 
 
 def flush_streams() -> None:
@@ -108,14 +113,19 @@ def flush_streams() -> None:
             stream.flush()
 
 
-def leave(code: int) -> None:
-    """End the process as the interpreter would, exit handlers and all, but without tidying up its memory."""
+def leave(code: int, close: Callable[[], object]) -> None:
+    """End the process as the interpreter would, exit handlers and all, but without tidying up its memory.
+
+    `close` is called behind the handlers, when nothing of the user's runs any more.
+    """
     try:
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
+        flush_streams()
         for stream in (sys.__stdout__, sys.__stderr__):
             if stream is not None:
                 stream.flush()
+        close()
     finally:
         os._exit(code)
 

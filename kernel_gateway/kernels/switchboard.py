@@ -11,7 +11,8 @@ from typing import Protocol
 
 import zmq
 
-from .kernel import Kernel, Message
+from .kernel import Kernel
+from .messages import Message
 
 CHECK_SECONDS = 0.5
 """How often, at least, kernels are looked after; a kernel's end wakes the poll by itself."""
@@ -48,6 +49,9 @@ class Switchboard:
             socket = kernel.sockets[channel]
             self._poller.register(socket, zmq.POLLIN)
             self._sources[socket] = (kernel, channel)
+        if kernel.farewell is not None:
+            self._poller.register(kernel.farewell, zmq.POLLIN)
+            self._sources[kernel.farewell] = (kernel, "farewell")
         for fd, name in kernel.fds.items():
             self._poller.register(fd, zmq.POLLIN)
             self._sources[fd] = (kernel, name)
@@ -79,6 +83,8 @@ class Switchboard:
                     self._listener.on_message(kernel, message)
             elif name == "status":
                 died = True
+            elif name == "farewell":
+                self._forget(source)  # it stays readable; `Kernel.left` looks at it
             else:
                 self._read(source, kernel, name)
         if died:

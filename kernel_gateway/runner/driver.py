@@ -13,7 +13,8 @@ import zmq
 from ..errors import KernelDiedError, KernelError
 from ..events import EventSink, Status
 from ..kernels.failures import Detector
-from ..kernels.kernel import Kernel, Message
+from ..kernels.kernel import Kernel
+from ..kernels.messages import Message
 from ..kernels.snippets import NO_INPUT
 from ..kernels.switchboard import Switchboard
 from ..settings import Settings

@@ -36,6 +36,13 @@ def entering_code(kernel: Kernel, cwd: Path, environ: Mapping[str, str]) -> str 
     return write(folder, values, gone) if values or gone or folder else ""
 
 
+def rehearsal(kernel: Kernel) -> str:
+    """Code like what a warm kernel will be sent for its run, that changes nothing: the first code costs ipykernel
+    10 ms more than the second. Empty where nothing is gained.
+    """
+    return "import os as _\ndel _" if str(kernel.spec.spec.language).lower() == "python" else ""
+
+
 def _python(folder: str | None, values: Mapping[str, str], gone: list[str]) -> str:
     lines = ["import os as _", f"_.environ.update({values!r})", *(f"_.environ.pop({name!r}, None)" for name in gone)]
     return "\n".join([*lines, *([f"_.chdir({folder!r})"] if folder else []), "del _"])

@@ -51,6 +51,7 @@ class KernelSet:
         self._set_up: set[str] = set()
         self._setups: list[Request] = []
         self._begun: set[Kernel] = set()
+        self._leaving: list[Kernel] = []
         self.before_cell: Callable[[Kernel, bool], str] = lambda kernel, fresh: ""
 
     def prelaunch(self, spec: Kernelspec) -> None:
@@ -113,15 +114,22 @@ class KernelSet:
         except KernelError:
             pass
         self._driver.switchboard.remove(kernel)
-        kernel.close()
+        if kernel.left:
+            kernel.let_go()
+            self._leaving.append(kernel)
+        else:
+            kernel.close()
 
     def shut_down(self) -> None:
-        """End all kernels: politely, so that exit handlers run and their output is kept; after the grace, by force."""
+        """End all kernels: politely, so that exit handlers run and their output is kept; after the grace, by force.
+
+        Nothing of the program runs any more after that; `close` then waits for what the system has to put away.
+        """
         asked = [kernel for kernel in self._live.values() if kernel.ready]
         for kernel in asked:
             kernel.request_shutdown()
         deadline = time.monotonic() + self._settings.shutdown_grace
-        while time.monotonic() < deadline and not all(kernel.ended for kernel in asked):
+        while time.monotonic() < deadline and not all(kernel.ended or kernel.left for kernel in asked):
             try:
                 self._driver.switchboard.step(0.02)
             except KernelError:
@@ -131,6 +139,12 @@ class KernelSet:
             self._warm = None
         for kernel in list(self._live.values()):
             self.kill(kernel)
+
+    def close(self) -> None:
+        """End all kernels, and wait until no process of theirs is left."""
+        self.shut_down()
+        while self._leaving:
+            self._leaving.pop().wait()
 
     def _await(self, spec: Kernelspec, kernel: Kernel) -> Kernel:
         """A kernel that answers: this one, or, if it was warm or forked and does not, one started from nothing."""

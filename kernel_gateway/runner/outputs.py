@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import orjson
 
 from ..events import INLINE_LIMIT, STREAM_CHUNK, Event, EventSink, EventType, Status, encode_number
-from ..kernels.kernel import Message
+from ..kernels.messages import Message
 from ..projections.metrics import MAX_NAMES, MetricSummary
 from .ending import Ending
 from .masking import Masker

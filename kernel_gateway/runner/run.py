@@ -227,7 +227,7 @@ class Runner:
 
     def close(self) -> None:
         """Kill what is left and give everything back. Call it also when `run` was never called."""
-        self._kernels.shut_down()
+        self._kernels.close()
         self._driver.close()
 
     # -- steps ---------------------------------------------------------------------------------------

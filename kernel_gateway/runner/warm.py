@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import KernelStartError
-from ..kernels.kernel import Kernel, Message
+from ..kernels.kernel import Kernel
+from ..kernels.messages import Message
 from ..kernels.sandbox import Sandbox
 from ..kernels.specs import Kernelspec
 from ..kernels.switchboard import Switchboard
 from ..settings import Settings
 from .driver import lossless_context
+from .entering import rehearsal
 
 TICK = 0.5
 
@@ -54,8 +56,8 @@ class WarmKernel:
         self._switchboard.add(self.kernel)
         while not self.kernel.ready:
             self._switchboard.step(TICK)
-        if self.kernel.quirks.warm_up:
-            request = self.kernel.execute(self.kernel.quirks.warm_up, silent=True)
+        if code := self.kernel.quirks.warm_up or rehearsal(self.kernel):
+            request = self.kernel.execute(code, silent=True)
             while request not in self._idle:
                 self._switchboard.step(TICK, self.kernel)
             if self._failed:

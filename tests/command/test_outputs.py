@@ -119,6 +119,18 @@ def test_output_of_a_thread_and_of_exit_handlers_is_kept(run: Run, notebook: Cal
     assert "at exit" in finished.text()
 
 
+def test_a_kernel_ends_after_the_last_of_its_exit_handlers(run: Run, notebook: Callable[..., str]) -> None:
+    # IPython empties the namespace before the handlers that were there first, such as that of finalizers.
+    name = notebook(
+        "import sys, time, weakref\nfrom pathlib import Path\n"
+        "def last(sleep=time.sleep, file=Path('last.txt')):\n    sleep(0.3)\n    file.write_text('written')\n"
+        "finalizer = weakref.finalize(sys, last)",
+    )
+    finished = run(name, "--artifact", "last.txt")
+    finished.assert_results("succeeded", 0)
+    assert [event["path"] for event in finished.of("artifact")] == ["last.txt"]
+
+
 def test_text_of_any_kind_arrives_as_it_was(run: Run) -> None:
     finished = run("-c", r"print('\x00 \x07 \u2028 \U0001F600 \x1b[31mred\x1b[0m é')")
     finished.assert_results("succeeded", 0)

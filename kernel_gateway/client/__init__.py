@@ -260,6 +260,11 @@ class GatewayClient:
         metrics: dict[str, Any] = self._call("GET", f"{_run_path(id)}/metrics").json()
         return metrics
 
+    def record(self, id: str) -> dict[str, Any]:
+        """The run's ``run.json``: what was run, where, with what."""
+        record: dict[str, Any] = self._call("GET", f"{_run_path(id)}/record").json()
+        return record
+
     def artifacts(self, id: str) -> list[Artifact]:
         """The files that the run produced so far."""
         answer = self._call("GET", f"{_run_path(id)}/artifacts")

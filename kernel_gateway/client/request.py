@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
 from ..errors import UsageError
 from ..settings import RunOptions
 from .uploads import Blob
-from .workspace import WorkspaceFile, hash_file
+from .workspace import WorkspaceFile, find_files, hash_file, hash_files
 
 INLINE_SOURCE = 256 * 1024
 """Longest source, in bytes, that stands in the request itself; a longer one is sent as a blob, once."""
@@ -26,7 +26,7 @@ class RunFields(TypedDict, total=False):
     """What `GatewayClient.submit` takes besides source and workspace; the command line's options of the same name.
 
     ``retries``: how often a run whose runner was lost is started again. ``priority``: higher goes first, -100 to 100.
-    ``env``: a requirements.txt, pyproject.toml or environment.yml. ``require``: gates.
+    ``env``: an environment file, e.g. a requirements.txt, as `--env` takes it. ``require``: gates.
     ``gate_fails``: a missed gate makes the run failed, not unstable. ``compare_with``: what gates compare with, in the
     gateway's MLflow; ``register_model``, ``promote``: name and alias for the model that the program logs there.
     ``secrets``: name → value.
@@ -38,6 +38,10 @@ class RunFields(TypedDict, total=False):
     timeout: float | None
     cell_timeout: float | None
     gpus: int
+    cpus: float | None
+    memory: int | str | None
+    max_memory: int | str | None
+    max_gpu_hours: float | None
     label: str | None
     env: str | os.PathLike[str] | None
     artifacts: Sequence[str]
@@ -63,9 +67,12 @@ class Request(NamedTuple):
 
 
 def make_request(
-    content: bytes, path: str | None, files: Sequence[WorkspaceFile], env: WorkspaceFile | None, fields: RunFields
+    content: bytes, path: str | None, files: Sequence[WorkspaceFile], env: EnvFiles | None, fields: RunFields
 ) -> Request:
     """``path`` and the files' names are relative to the workspace's root; ``path`` is None for a snippet."""
+    if env is not None:
+        there = {file.path for file in files}
+        files = [*files, *(file for file in env.others if file.path not in there)]
     blobs = [Blob.of(file) for file in files]
     source: dict[str, Any] = {} if path is None else {"path": path}
     try:
@@ -87,8 +94,8 @@ def make_request(
     body["source"] = source
     body["workspace"] = [file.to_dict() for file in files if file.path != path]
     if env is not None:
-        body["env"] = {"path": env.path, "sha256": env.sha256}
-        blobs.append(Blob.of(env))
+        body["env"] = {"path": env.file.path + env.extras, "sha256": env.file.sha256}
+        blobs.append(Blob.of(env.file))
     return Request(body, blobs)
 
 
@@ -98,18 +105,58 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def env_entry(env: str | os.PathLike[str] | None, root: Path) -> WorkspaceFile | None:
-    """The ``--env`` file with its name in the workspace. Raises `UsageError` when it can't be read."""
+class EnvFiles(NamedTuple):
+    """An environment file, ``[EXTRA]`` behind its name if there is one, and the files that it refers to."""
+
+    file: WorkspaceFile
+    extras: str
+    others: Sequence[WorkspaceFile]
+
+
+def env_entry(env: str | os.PathLike[str] | None, root: Path) -> EnvFiles | None:
+    """The ``--env`` file and what it refers to, with their names in the workspace.
+
+    Raises `UsageError` when it can't be read or refers to a file outside of the workspace, which is never sent, and
+    `EnvironmentBuildError` when it makes no sense.
+    """
     if env is None:
         return None
-    path = Path(os.path.abspath(env))
-    resolved = path.resolve()
-    inside = resolved.is_relative_to(root)
-    name = resolved.relative_to(root).as_posix() if inside else f"{FOREIGN_ENV}/{path.name}"
-    entry = hash_file(name, path)
+    from ..kernels.environment_specs import check_name, read_spec, split_extras
+
+    check_name(os.fspath(env))
+    plain, _ = split_extras(os.fspath(env))
+    path = Path(os.path.abspath(plain))
+    inside = path.resolve().is_relative_to(root)
+    top = root if inside else path.parent.resolve()
+    prefix = "" if inside else f"{FOREIGN_ENV}/"
+    real = path.resolve() if inside else top / path.name
+    entry = hash_file(prefix + real.relative_to(top).as_posix(), path)
     if entry is None:
         raise UsageError(f"There is no environment file {env}.", field="env")
-    return entry
+    spec = read_spec(real.with_name(real.name + os.fspath(env)[len(plain) :]))
+    others = {}
+    for file in spec.files:
+        if not file.resolve().is_relative_to(top):
+            raise UsageError(
+                f"--env: {plain} refers to {file}, which is not below {top} and so not sent. Copy it there, or run the "
+                "command in a folder above both and name the files by --input.",
+                field="env",
+            )
+        for each in _files_of(file):
+            others[prefix + Path(os.path.abspath(each)).relative_to(top).as_posix()] = each
+    others.pop(entry.path, None)
+    return EnvFiles(entry, os.fspath(env)[len(plain) :], hash_files(others))
+
+
+def _files_of(path: Path) -> Iterator[Path]:
+    """A file, or those of a local package: what git tracks there, else all that looks like its source."""
+    if not path.is_dir():
+        yield path
+        return
+    from ..kernels.requirement_files import sources
+
+    tracked = find_files(path.resolve()).files
+    yield from tracked.values() or (file for file in sources(path) if not file.is_symlink())
 
 
 def in_mlflow(baseline: str | None) -> bool:
@@ -130,6 +177,10 @@ def fields_of(options: RunOptions) -> RunFields:
         timeout=options.timeout,
         cell_timeout=options.cell_timeout,
         gpus=options.gpus,
+        cpus=options.cpus,
+        memory=options.memory,
+        max_memory=options.max_memory,
+        max_gpu_hours=options.max_gpu_hours,
         label=options.label,
         artifacts=options.artifacts,
         require=options.gates,

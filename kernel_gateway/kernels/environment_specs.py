@@ -1,29 +1,27 @@
 """What a package environment shall hold, read from the files in which people write that down.
 
-`environments` calls `read_spec` before it builds. Formats: pip's requirements files, ``pyproject.toml`` (PEP 621)
-and conda's ``environment.yml``.
+`environments` calls `read_spec` before it builds, the command line and the API `check_name` before they take a run.
+Formats: pip's requirements files, ``pyproject.toml`` (PEP 621) with uv's lock beside it, scripts with metadata (PEP
+723), conda's ``environment.yml``, R's ``renv.lock``, Julia's ``Project.toml``.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
-import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 from typing import Any
 
-from ..errors import EnvironmentBuildError
+from ..errors import EnvironmentBuildError, UsageError
+from .requirement_files import Told, digest_of, read_text, tell, tell_file
 
-_OPTION = re.compile(r"(-r|--requirement|-c|--constraint|-e|--editable)(?:\s+|=)?\s*(\S.*)")
-_ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2")
-_NOT_SOURCE = frozenset({".git", ".hg", ".venv", "venv", "__pycache__", "build", "dist", "node_modules", "kernel-runs"})
-_LARGE = 1 << 20
-# Names that are the same thing for conda and pip and need nothing but Python.
-_PIP_TOO = frozenset({"ipykernel", "setuptools", "wheel"})
+FORMATS = "a requirements.txt, pyproject.toml, conda environment.yml, renv.lock or Julia's Project.toml"
+
+_WITH_EXTRAS = re.compile(r"(?P<path>.*\.toml)\[(?P<extras>[^][/]*)\]", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_SCRIPT_BLOCK = re.compile(r"(?m)^# /// script$\s(?P<content>(?:^#(?:| .*)$\s)+)^# ///$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +30,8 @@ class EnvironmentSpec:
 
     file: Path
     digest: str
+    language: str = "python"
+    """Language of the kernels that it is for: ``python``, ``r`` or ``julia``."""
     python: str | None = None
     """A version or range of Python that is asked for; None for the gateway's own."""
     lines: tuple[str, ...] | None = None
@@ -40,125 +40,146 @@ class EnvironmentSpec:
     """Packages that only conda can install."""
     has_hashes: bool = False
     has_index: bool = False
+    extras: tuple[str, ...] = ()
+    """Optional dependencies of a project, by the names of PEP 621."""
+    groups: tuple[str, ...] = ()
+    """Its dependency groups (PEP 735)."""
+    locked: bool = False
+    """Whether ``uv.lock`` beside the file says what to install."""
+    files: tuple[Path, ...] = ()
+    """Other files and folders of this machine that count, for a build elsewhere."""
+    editable: tuple[Path, ...] = ()
+    """Folders without which the environment is of no use any more."""
 
     @property
     def folder(self) -> Path:
         """Where relative paths in the file start."""
         return self.file.parent
 
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.file.name
+
+
+def split_extras(text: str) -> tuple[str, tuple[str, ...]]:
+    """``pyproject.toml[gpu,test]`` as path and names; other paths as they are. Raises `UsageError` for a bad name."""
+    match = _WITH_EXTRAS.fullmatch(text)
+    if match is None:
+        return text, ()
+    extras = tuple(part.strip() for part in match["extras"].split(","))
+    for extra in extras:
+        if not _NAME.fullmatch(extra):
+            raise UsageError(f"--env: {extra!r} in {text} is no name of optional dependencies.", field="env")
+    return match["path"], extras
+
+
+def language_of(name: str) -> str | None:
+    """The language whose kernels a file of this name makes an environment for; None if it is of no known format."""
+    path = PurePath(split_extras(name)[0])
+    if path.name == "renv.lock":
+        return "r"
+    if path.name in ("Project.toml", "JuliaProject.toml"):
+        return "julia"
+    return "python" if path.suffix in (".toml", ".yml", ".yaml", ".txt", ".in", ".py") else None
+
+
+def check_name(name: str) -> None:
+    """Raise `UsageError` for the name of a file that is of no known format."""
+    if language_of(name) is None or PurePath(name).name == "Manifest.toml":
+        raise UsageError(f"--env: {PurePath(name).name} is no environment file; give {FORMATS}.", field="env")
+
+
+def check_file(name: str) -> None:
+    """Raise `UsageError` for an environment file of no known format, or one that is not there."""
+    check_name(name)
+    path, _ = split_extras(name)
+    if not Path(path).is_file():
+        raise UsageError(f"--env: there is no file {path}.", field="env")
+
 
 def read_spec(file: Path) -> EnvironmentSpec:
-    """Read a file by its name. Raises `EnvironmentBuildError` if it can't be read or makes no sense."""
-    file = file.absolute()
-    try:
-        content = file.read_bytes()
-        text = content.decode("utf-8-sig")
-    except OSError as error:
-        raise EnvironmentBuildError(f"The environment file {file} can't be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise EnvironmentBuildError(f"The environment file {file} is not text in UTF-8.") from None
+    """Read a file by its name. Raises `EnvironmentBuildError` if it can't be read or makes no sense, `UsageError` for a
+    name of no known format.
+    """
+    check_name(str(file))
+    path, extras = split_extras(str(file))
+    file = Path(path).absolute()
+    language = language_of(path)
+    text = read_text(file)
+    if language == "r":
+        return _renv(file, text)
+    if language == "julia":
+        return _julia(file, text)
     if file.suffix == ".toml":
-        return _pyproject(file, text)
+        from .project_files import read_pyproject
+
+        return read_pyproject(file, text, extras)
     if file.suffix in (".yml", ".yaml"):
-        return _conda(file, text)
-    if file.suffix in (".txt", ".in"):
-        lines = list(_closure(file, set()))
-        return EnvironmentSpec(
-            file=file,
-            digest=_digest("requirements", *_told(file, lines)),
-            has_hashes=any("--hash" in line or "--require-hashes" in line for line in lines),
-            has_index=any(re.match(r"(-i|--index-url|--no-index)\b", line) for line in lines),
+        from .conda_files import read_conda
+
+        return read_conda(file, text)
+    if file.suffix == ".py":
+        return _script(file, text)
+    told = tell_file(file)
+    return _pip(file, told, "requirements", beside=uv_files(file.parent))
+
+
+def read_inline(table: Mapping[str, Any], folder: Path) -> EnvironmentSpec:
+    """What a program's own metadata asks for: ``dependencies`` and ``requires-python`` as in PEP 723.
+
+    `folder` is where relative paths start. Raises `EnvironmentBuildError`.
+    """
+    return _inline(table, folder / "the source's metadata")
+
+
+def _inline(table: Mapping[str, Any], file: Path) -> EnvironmentSpec:
+    from .project_files import strings
+
+    lines = strings(table.get("dependencies", []), f"In {file.name}, dependencies")
+    python = table.get("requires-python")
+    spec = _pip(file, tell(lines, file.parent), "inline", str(python), beside=uv_files(file.parent))
+    return replace(spec, python=str(python) if python else None, lines=tuple(lines))
+
+
+def _script(file: Path, text: str) -> EnvironmentSpec:
+    import tomllib
+
+    blocks = list(_SCRIPT_BLOCK.finditer(text.replace("\r\n", "\n")))
+    if len(blocks) != 1:
+        raise EnvironmentBuildError(
+            f"{file.name} has {'several blocks' if blocks else 'no block'} “# /// script” that would name its packages."
         )
-    raise EnvironmentBuildError(
-        f"{file.name} is no environment file; give a requirements.txt, a pyproject.toml or a conda environment.yml."
+    content = "".join(line[2:] or "\n" for line in blocks[0]["content"].splitlines(keepends=True))
+    try:
+        return _inline(tomllib.loads(content), file)
+    except tomllib.TOMLDecodeError as error:
+        raise EnvironmentBuildError(f"The block “# /// script” of {file.name} is not TOML: {error}.") from None
+
+
+def _pip(file: Path, told: Told, *parts: str, beside: tuple[Path, ...]) -> EnvironmentSpec:
+    settings = json.dumps(uv_settings(file.parent), sort_keys=True, default=str)
+    return EnvironmentSpec(
+        file=file,
+        digest=digest_of(*parts, *told.parts, settings),
+        has_hashes=told.has_hashes,
+        has_index=told.has_index,
+        files=(*told.files, *beside),
+        editable=tuple(told.editable),
     )
 
 
-# -- requirements files ------------------------------------------------------------------------------
-
-
-def _logical_lines(text: str) -> Iterator[str]:
-    """Lines of a requirements file, continued ones joined, without comments and blank ones."""
-    for line in re.sub(r"\\\r?\n", " ", text).splitlines():
-        if stripped := re.sub(r"(^|\s)#.*$", "", line).strip():
-            yield stripped
-
-
-def _closure(file: Path, seen: set[Path]) -> Iterator[str]:
-    """The lines of a requirements file and of those that it includes. Raises `EnvironmentBuildError`."""
-    seen.add(file)
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise EnvironmentBuildError(f"The requirements file {file} can't be read: {reason}.") from None
-    for line in _logical_lines(text):
-        yield line
-        option = _OPTION.fullmatch(line)
-        if option and option[1] in ("-r", "--requirement", "-c", "--constraint") and "://" not in option[2]:
-            inner = Path(os.path.normpath(file.parent / option[2].strip("\"'")))
-            if inner not in seen:
-                yield from _closure(inner, seen)
-
-
-def _told(file: Path, lines: list[str]) -> Iterator[str]:
-    """What lines say, for the digest: themselves, the content behind local paths, and uv's settings beside the file."""
-    for line in lines:
-        yield line
-        option = _OPTION.fullmatch(line)
-        if option is not None and option[1] in ("-e", "--editable"):
-            yield from _local(file.parent, option[2], editable=True)
-        elif option is None:
-            yield from _local(file.parent, line.partition("@")[2] if "@" in line else line, editable=False)
-    yield json.dumps(uv_settings(file.parent), sort_keys=True, default=str)
-
-
-def _local(folder: Path, requirement: str, *, editable: bool) -> Iterator[str]:
-    """The content of a file or folder that a requirement names; nothing for names on an index."""
-    name = re.sub(r"\[[^]]*\]$", "", requirement.partition(";")[0].strip()).removeprefix("file://")
-    if not ("/" in name or name.startswith(".") or name.endswith(_ARCHIVES)) or "://" in name:
-        return
-    path = folder / name
-    if path.is_file():
-        yield hashlib.sha256(path.read_bytes()).hexdigest()
-    elif path.is_dir():
-        # An editable package is run from its folder: only what its installation depends on counts.
-        files = [path / name for name in ("pyproject.toml", "setup.py", "setup.cfg")] if editable else _sources(path)
-        for source in files:
-            yield from _stamp(source, path)
-        if editable:
-            yield str(path.resolve())
-
-
-def _sources(folder: Path) -> Iterator[Path]:
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(set(folders) - _NOT_SOURCE)
-        yield from (Path(root, name) for name in sorted(names) if not name.endswith((".pyc", ".pyo")))
-
-
-def _stamp(file: Path, root: Path) -> Iterator[str]:
-    try:
-        status = file.stat()
-        yield str(file.relative_to(root))
-        is_large = status.st_size > _LARGE
-        yield f"{status.st_size} {status.st_mtime_ns}" if is_large else hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError:
-        return
-
-
-def _digest(*parts: str) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        digest.update(b"%d:" % len(data) + data)
-    return digest.hexdigest()
-
-
-# -- pyproject.toml ----------------------------------------------------------------------------------
+def uv_files(folder: Path) -> tuple[Path, ...]:
+    """Files in which uv finds settings for an environment file in `folder`."""
+    return tuple(
+        path for name in ("uv.toml", "pyproject.toml") if (path := folder / name).is_file() and uv_settings(folder)
+    )
 
 
 def uv_settings(folder: Path) -> dict[str, Any]:
     """uv's own settings beside an environment file: ``uv.toml``, else ``[tool.uv]``; empty when unreadable."""
+    import tomllib
+
     try:
         return tomllib.loads((folder / "uv.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -171,91 +192,32 @@ def uv_settings(folder: Path) -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
-def _pyproject(file: Path, text: str) -> EnvironmentSpec:
+# -- other languages ---------------------------------------------------------------------------------
+
+
+def _renv(file: Path, text: str) -> EnvironmentSpec:
     try:
-        project = tomllib.loads(text).get("project")
+        packages = json.loads(text)["Packages"]
+    except (ValueError, KeyError, TypeError):
+        packages = None
+    if not isinstance(packages, dict):
+        raise EnvironmentBuildError(f"{file.name} is no lock file of renv: it has no object “Packages”.")
+    return EnvironmentSpec(file=file, digest=digest_of("renv", text), language="r")
+
+
+def _julia(file: Path, text: str) -> EnvironmentSpec:
+    import tomllib
+
+    try:
+        tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise EnvironmentBuildError(f"{file} is not TOML: {error}.") from None
-    if not isinstance(project, dict):
-        raise EnvironmentBuildError(f"{file} has no [project] table; list the packages under project.dependencies.")
-    if "dependencies" in (project.get("dynamic") or []):
-        raise EnvironmentBuildError(
-            f"{file} leaves its dependencies to the build backend; list them under project.dependencies, "
-            "or give a requirements.txt with the line “.”."
-        )
-    dependencies = project.get("dependencies", [])
-    if not isinstance(dependencies, list) or not all(isinstance(item, str) for item in dependencies):
-        raise EnvironmentBuildError(f"In {file}, project.dependencies must be a list of strings.")
-    python = project.get("requires-python")
+    manifest = file.with_name(file.name.replace("Project", "Manifest"))
+    locked = manifest.is_file()
     return EnvironmentSpec(
         file=file,
-        digest=_digest("pyproject", str(python), *_told(file, dependencies)),
-        python=str(python) if python else None,
-        lines=tuple(dependencies),
+        digest=digest_of("julia", text, read_text(manifest) if locked else ""),
+        language="julia",
+        locked=locked,
+        files=(manifest,) if locked else (),
     )
-
-
-# -- conda -------------------------------------------------------------------------------------------
-
-
-def _conda(file: Path, text: str) -> EnvironmentSpec:
-    import yaml
-
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise EnvironmentBuildError(f"{file} is not YAML: {error}.") from None
-    dependencies = content.get("dependencies") if isinstance(content, dict) else None
-    if not isinstance(dependencies, list):
-        raise EnvironmentBuildError(f"{file} has no list of dependencies, as a conda environment has.")
-    python: str | None = None
-    lines: list[str] = []
-    only_conda: list[str] = []
-    for item in dependencies:
-        if isinstance(item, dict) and set(item) == {"pip"}:
-            lines += [_absolute(str(line), file.parent) for line in item["pip"] or []]
-            continue
-        name, version = _conda_requirement(str(item))
-        if name == "python":
-            python = version or None
-        elif name in _PIP_TOO:
-            lines.append(name + (f"=={version}.*" if re.fullmatch(r"[\d.]+", version) else version))
-        elif name != "pip":
-            only_conda.append(str(item))
-    included = [line for path in _included(lines) for line in _closure(path, set())]
-    return EnvironmentSpec(
-        file=file,
-        digest=_digest("conda", text if only_conda else str(python), *_told(file, lines + included)),
-        python=python,
-        lines=tuple(lines),
-        conda=tuple(only_conda),
-        has_hashes=any("--hash" in line for line in included),
-        has_index=any(re.match(r"(-i|--index-url|--no-index)\b", line) for line in lines + included),
-    )
-
-
-def _conda_requirement(text: str) -> tuple[str, str]:
-    """Name and version of a conda requirement: a plain version (``3.11``) for ``=3.11``, or a range as pip has it."""
-    match = re.fullmatch(r"(?:[^:\s]+::)?([\w.-]+)\s*(.*)", text.strip())
-    if match is None:
-        return text, ""
-    name, version = match[1].lower(), match[2].strip()
-    exact = re.fullmatch(r"={0,2}\s*(\d+(?:\.\d+)*)(?:\.\*)?(?:=\S*)?", version)
-    if exact:
-        return name, f"=={exact[1]}" if version.startswith("==") and name != "python" else exact[1]
-    return name, version.replace(" ", "")
-
-
-def _absolute(line: str, folder: Path) -> str:
-    """A line of a pip section for a file elsewhere: what it includes is named from the root."""
-    option = _OPTION.fullmatch(line.strip())
-    if option and option[1] in ("-r", "--requirement", "-c", "--constraint") and "://" not in option[2]:
-        return f"{option[1]} {os.path.normpath(folder / option[2])}"
-    return line.strip()
-
-
-def _included(lines: list[str]) -> Iterator[Path]:
-    for line in lines:
-        option = _OPTION.fullmatch(line)
-        if option and option[1] in ("-r", "--requirement", "-c", "--constraint") and "://" not in option[2]:
-            yield Path(option[2])

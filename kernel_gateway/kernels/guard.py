@@ -122,7 +122,9 @@ def sweep(grace: float, spare: frozenset[int] = frozenset()) -> dict[int, int]:
 
 
 def oom_kills() -> int:
-    """How often the kernel's out-of-memory killer struck in our control group (v2 or v1); 0 if unknown."""
+    """How often the system's out-of-memory killer struck in our control group (v2 or v1), or, where that does not
+    tell, on the whole machine; 0 if unknown.
+    """
     try:
         with open("/proc/self/cgroup") as file:
             groups = [line.rstrip("\n").split(":", 2) for line in file]
@@ -144,7 +146,11 @@ def oom_kills() -> int:
                             return int(line.split()[1])
             except (OSError, ValueError):
                 pass
-    return 0
+    try:
+        with open("/proc/vmstat") as file:
+            return sum(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
+    except (OSError, ValueError):
+        return 0
 
 
 def start(become: Callable[[int], None]) -> int:

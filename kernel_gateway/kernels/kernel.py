@@ -27,7 +27,7 @@ from .launch import GuardedProvisioner
 from .messages import Message, decode
 from .sandbox import Sandbox, make_short_folder
 from .snippets import FOLDER_VARIABLE
-from .specs import Kernelspec, OneSpec, lossless, with_argv
+from .specs import Kernelspec, OneSpec, is_remote, lossless, with_argv
 
 OUTPUT_KEPT = 16 * 1024
 """Bytes kept of what the kernel's process wrote outside the protocol, to show when it dies."""
@@ -103,12 +103,17 @@ class Kernel:
         """Whether it comes from a fork server."""
         return self._local is not None and self._local.forked
 
+    @property
+    def guard_pid(self) -> int | None:
+        """The process below which all of the kernel's processes are; None if they are none of this machine."""
+        return self._local.guard_pid if self._local is not None else None
+
     # -- starting ------------------------------------------------------------------------------------
 
     def launch(self) -> None:
         """Start the process and open the sockets. Raises `KernelStartError` when that is impossible."""
-        spec = with_argv(self.spec.spec, lossless(self.spec.spec.argv))
-        remote = "kernel_provisioner" in spec.metadata
+        remote = is_remote(self.spec.spec)
+        spec = self.spec.spec if remote else with_argv(self.spec.spec, lossless(self.spec.spec.argv))
         manager = KernelManager(
             kernel_name=self.name, kernel_spec_manager=OneSpec(spec), context=self._context, shutdown_wait_time=2.0
         )

@@ -41,7 +41,8 @@ class GuardedProvisioner(LocalProvisioner):
     ``folder`` is the kernel's private connection folder, removed at its end; ``sandbox`` hides
     things from it; ``fork_server`` is the socket of the one that shall fork it, if any. ``output`` and ``errors``
     are the reading ends of the kernel process' own stdout and stderr, ``status_fd`` that of the guard's
-    status pipe; all are non-blocking and belong to the caller once the kernel was launched.
+    status pipe; all are non-blocking and belong to the caller once the kernel was launched. ``guard_pid`` is the
+    process below which everything of the kernel's is found.
     """
 
     folder: str = ""
@@ -52,6 +53,7 @@ class GuardedProvisioner(LocalProvisioner):
     errors = -1
     status_fd = -1
     exit_code: int | None = None
+    guard_pid: int | None = None
     out_of_memory = False
     _control = -1
     _status = b""
@@ -102,7 +104,9 @@ class GuardedProvisioner(LocalProvisioner):
                 server.settimeout(_FORK_SECONDS)
                 server.connect(str(self.fork_server))
                 socket.send_fds(server, [b"fork"], [content, *pipes])
-                return bool(server.recv(32))
+                answer = server.recv(32)
+                self.guard_pid = int(answer) if answer else None
+                return bool(answer)
         except OSError:
             return False
         finally:
@@ -126,7 +130,7 @@ class GuardedProvisioner(LocalProvisioner):
             )
         except OSError as error:
             raise KernelStartError(f"The kernel can't be started: {error}.") from error
-        self.pid = self.process.pid
+        self.pid = self.guard_pid = self.process.pid
         return True
 
     def read_status(self) -> None:
@@ -164,8 +168,8 @@ class GuardedProvisioner(LocalProvisioner):
             code = 128 - code  # as a shell tells it
         if code >= 0:
             return f" (exit code {code})"
-        if self.out_of_memory:
-            return f" (killed by {signal_name(-code)}: the machine ran out of memory)"
+        if self.out_of_memory and code == -signal.SIGKILL:
+            return f" (killed by {signal_name(-code)}, by the system's out-of-memory killer)"
         hint = "; the system does this when memory runs out" if code == -signal.SIGKILL else ""
         return f" (killed by {signal_name(-code)}{hint})"
 

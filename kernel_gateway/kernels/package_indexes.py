@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 _UV_VARIABLES = ("DEFAULT_INDEX", "INDEX", "INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "NO_INDEX")
+_UV_RESOLUTION = frozenset(
+    {"UV_CONSTRAINT", "UV_EXCLUDE_NEWER", "UV_INDEX_STRATEGY", "UV_OVERRIDE", "UV_PRERELEASE", "UV_RESOLUTION"}
+)
 _UV_SETTINGS = frozenset({"index", "index-url", "extra-index-url", "find-links", "no-index"})
 _PIP_SETTINGS = (
     "index-url",
@@ -53,6 +56,14 @@ def uv_index_environment(
     if not _has_own_index(environ, beside):
         found |= _indexes(pip, has_index)
     return {name: value for name, value in found.items() if name not in environ}
+
+
+def index_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """What decides from where packages come on this machine, beside the environment file itself: for a digest."""
+    own = {f"UV_{name}": environ[f"UV_{name}"] for name in _UV_VARIABLES if environ.get(f"UV_{name}")}
+    indexes = uv_index_environment(environ, {})
+    resolution = {name: value for name, value in environ.items() if name in _UV_RESOLUTION and value}
+    return {**indexes, **own, **resolution}
 
 
 def _indexes(pip: Mapping[str, str], has_index: bool) -> dict[str, str]:

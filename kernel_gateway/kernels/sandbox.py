@@ -38,12 +38,14 @@ def make_short_folder() -> Path:
 class Sandbox:
     """What a kernel may see. ``hidden``: a folder that is empty for it; ``visible``: folders in it that are not;
     ``network``: whether it has one. ``memory``: bytes of data that each of its processes may hold, 0 for no limit.
+    ``readable``: folders that it may read but not write, for kernels that are not forked.
     """
 
     hidden: Path
     visible: tuple[Path, ...]
     network: bool = True
     memory: int = 0
+    readable: tuple[Path, ...] = ()
 
     def walls(self, folder: Path, cwd: Path) -> dict[str, Any]:
         """The same for a kernel that is forked: what `namespaces.start` takes."""
@@ -56,7 +58,8 @@ class Sandbox:
 
     def wrap(self, argv: list[str], folder: Path, cwd: Path) -> list[str]:
         """A kernel's command in the sandbox. `folder`, its connection folder, and `cwd` stay visible."""
-        binds = [part for path in (*self.visible, folder, cwd) for part in ("--bind", str(path), str(path))]
+        binds = [part for path in self.readable for part in ("--ro-bind", str(path), str(path))]
+        binds += [part for path in (*self.visible, folder, cwd) for part in ("--bind", str(path), str(path))]
         hidden = [part for path in (self.hidden, SHORT_FOLDER) if path.exists() for part in ("--tmpfs", str(path))]
         limit = ["prlimit", f"--data={self.memory}", "--"] if self.memory else []
         isolation = ["--unshare-pid", *([] if self.network else ["--unshare-net"])]

@@ -63,7 +63,7 @@ class Kernelspec:
     @property
     def python(self) -> str | None:
         """The interpreter it runs in, if it is one of Python; its packages belong in the provenance."""
-        command = self.spec.argv[0] if self.spec.argv else ""
+        command = self.spec.argv[0] if self.spec.argv and not is_remote(self.spec) else ""
         return command if is_python(command) else None
 
 
@@ -148,6 +148,8 @@ def own_interpreter(spec: KernelSpec) -> KernelSpec:
     pip writes such kernelspecs; whichever Python is first on the PATH is seldom the right one.
     """
     argv = list(spec.argv)
+    if is_remote(spec):
+        return spec
     if argv and os.sep not in argv[0] and argv[0].startswith("python"):
         # <prefix>/share/jupyter/kernels/<name>
         folder = Path(spec.resource_dir)
@@ -189,6 +191,12 @@ def lossless(argv: list[str]) -> list[str]:
         if word in ("-c", "-W", "-X"):
             break
     return argv
+
+
+def is_remote(spec: KernelSpec) -> bool:
+    """Whether a provisioner of its own starts it (Kubernetes, Docker, SSH …): its command is none of this machine's."""
+    stanza = spec.metadata.get("kernel_provisioner") or {}
+    return bool(stanza.get("provisioner_name", "local-provisioner") != "local-provisioner")
 
 
 def is_python(command: str) -> bool:

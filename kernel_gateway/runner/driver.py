@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from ..kernels.switchboard import Switchboard
 from ..settings import Settings
 from .ending import Cancellation, Ending
 from .outputs import Outputs
+from .usage import Meter
 
 TICK = 0.5
 """Longest time between two looks at the clock, in seconds."""
@@ -77,7 +79,8 @@ class Driver:
         self.context = context or lossless_context()
         self.switchboard = Switchboard(self, cancel.fd)
         self.deadline: float | None = None
-        self.timeout = 0.0
+        self.meter: Meter | None = None
+        self._over = ""
         self._sink = sink
         self._outputs = outputs
         self._cancel = cancel
@@ -88,10 +91,11 @@ class Driver:
         self._latest: dict[Kernel, Request] = {}
         self._decoders: dict[tuple[Kernel, str], codecs.IncrementalDecoder] = {}
 
-    def set_deadline(self, timeout: float | None) -> None:
-        """Limit the run to `timeout` seconds from now."""
-        if timeout is not None:
-            self.deadline, self.timeout = time.monotonic() + timeout, timeout
+    def set_deadline(self, timeout: float | None, over: str = "") -> None:
+        """Limit the run to `timeout` seconds from now, or less if it is limited already; `over` says so at the end."""
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        if deadline < (math.inf if self.deadline is None else self.deadline):
+            self.deadline, self._over = deadline, over or f"The run exceeded its limit of {timeout:g} s."
 
     # -- code ----------------------------------------------------------------------------------------
 
@@ -128,17 +132,21 @@ class Driver:
             if deadline is not None and now >= deadline:
                 raise Ending(Status.TIMED_OUT, over)
             self._watch(request, now)
-            limits = [limit - now for limit in (self.deadline, deadline) if limit is not None]
+            due = self.meter.due if self.meter is not None else None
+            limits = [max(0.0, limit - now) for limit in (self.deadline, deadline, due) if limit is not None]
             self.switchboard.step(min([TICK, *limits]), request.kernel if request else None)
             self._sink.flush()
 
     def check(self) -> None:
-        """Raise `Ending` if the run was cancelled or is over its limit."""
+        """Raise `Ending` if the run was cancelled or is over one of its limits."""
         if self._cancel.count:
             self._cancel.acknowledge()
             raise Ending(Status.CANCELLED, self._cancel.reason)
-        if self.deadline is not None and time.monotonic() >= self.deadline:
-            raise Ending(Status.TIMED_OUT, f"The run exceeded its limit of {self.timeout:g} s.")
+        now = time.monotonic()
+        if self.deadline is not None and now >= self.deadline:
+            raise Ending(Status.TIMED_OUT, self._over)
+        if self.meter is not None:
+            self.meter.look(now)
 
     def _watch(self, request: Request | None, now: float) -> None:
         """Notice a kernel that lives but does not do its part: begin with a cell, reply to it."""

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ..kernels.forkserver import OPENBLAS
 from ..kernels.kernel import Kernel
 from ..settings import PREFIX
 
@@ -19,6 +20,33 @@ RUN_VARIABLE = PREFIX + "RUN_ID"
 
 OPTIONAL = (RUN_VARIABLE, "MLFLOW_")
 """How variables begin that a warm kernel may go without: what they serve does not depend on the kernel."""
+
+
+CUDA_CHECK = """\
+def _():
+    with open("/proc/self/maps") as file:
+        if "libcuda.so" in file.read():
+            raise RuntimeError("CUDA was in use before the run had GPUs")
+"""
+"""Refuses a kernel in which a module that was imported beforehand has loaded CUDA's driver: that reads once which GPUs
+it may see.
+"""
+
+THREAD_LIMIT = """\
+def _(threads, names):
+    import ctypes, sys
+    if threads.isdigit() and "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(int(threads))
+    with open("/proc/self/maps") as file:
+        paths = {line.split(None, 5)[5].strip() for line in file if "openblas" in line and "/" in line}
+    for library in map(ctypes.CDLL, paths if threads.isdigit() else ()):
+        for name in names:
+            if hasattr(library, name):
+                getattr(library, name)(int(threads))
+"""
+"""Tells libraries that were imported beforehand, and read their environment then, how many threads to use."""
+
+OPENBLAS_SETTERS = [f"{name}_set_num_threads{suffix}" for name, suffix in OPENBLAS]
 
 
 def entering_code(kernel: Kernel, cwd: Path, environ: Mapping[str, str]) -> str | None:
@@ -45,7 +73,12 @@ def rehearsal(kernel: Kernel) -> str:
 
 def _python(folder: str | None, values: Mapping[str, str], gone: list[str]) -> str:
     lines = ["import os as _", f"_.environ.update({values!r})", *(f"_.environ.pop({name!r}, None)" for name in gone)]
-    return "\n".join([*lines, *([f"_.chdir({folder!r})"] if folder else []), "del _"])
+    lines += [f"_.chdir({folder!r})"] if folder else []
+    if values.get("CUDA_VISIBLE_DEVICES"):
+        lines += [CUDA_CHECK, "_()"]
+    if threads := values.get("OMP_NUM_THREADS", ""):
+        lines += [THREAD_LIMIT, f"_({threads!r}, {OPENBLAS_SETTERS!r})"]
+    return "\n".join([*lines, "del _"])
 
 
 def _r(folder: str | None, values: Mapping[str, str], gone: list[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import KernelError
 from ..events import EventSink, EventType
@@ -15,14 +16,16 @@ from ..settings import Settings
 from .driver import Driver, Request
 from .entering import entering_code
 
+if TYPE_CHECKING:
+    from ..kernels.environments import Environment
+
 ENTER_SECONDS = 5.0
 """How long a warm kernel may take to become one of the run; it needs some milliseconds."""
 
 
 class KernelSet:
-    """Kernels by kernelspec. ``cwd`` and ``environ`` are what each is started with; ``interpreter``: a Python
-    that kernels of Python run in instead of their own; ``before_cell(kernel, fresh)``: code that a kernel is sent
-    silently before its next cell, if any; fresh before its first one, also after a restart.
+    """Kernels by kernelspec. ``cwd`` and ``environ`` are what each is started with; ``before_cell(kernel, fresh)``:
+    code that a kernel is sent silently before its next cell, if any; fresh before its first one, also after a restart.
     """
 
     def __init__(
@@ -46,13 +49,24 @@ class KernelSet:
         self._fork_servers = fork_servers
         self._warm = warm
         self._warmed: set[Kernel] = set()
-        self.interpreter: Path | None = None
+        self._environment: Environment | None = None
         self._live: dict[str, Kernel] = {}
         self._set_up: set[str] = set()
         self._setups: list[Request] = []
         self._begun: set[Kernel] = set()
         self._leaving: list[Kernel] = []
         self.before_cell: Callable[[Kernel, bool], str] = lambda kernel, fresh: ""
+
+    def use(self, environment: Environment) -> None:
+        """Have the kernels of an environment's language run in it. Call it before any of them has run a cell."""
+        self._environment = environment
+        for kernel in [kernel for kernel in self._live.values() if environment.serves(kernel.spec)]:
+            self.kill(kernel, 0.0)  # started on a guess
+
+    @property
+    def live(self) -> list[Kernel]:
+        """The kernels that were started and not ended yet."""
+        return list(self._live.values())
 
     def prelaunch(self, spec: Kernelspec) -> None:
         """Start a kernel that the run will probably use, without waiting. Failures show on first use."""
@@ -165,7 +179,7 @@ class KernelSet:
 
     def _enter(self, kernel: Kernel) -> bool:
         """Give a warm kernel the run's folder and environment; whether that is done."""
-        code = entering_code(kernel, self._cwd, self._environ)
+        code = entering_code(kernel, self._cwd, self._within(kernel.spec)[1])
         if not code:
             return code is not None
         request = self._driver.send(kernel, code)
@@ -183,16 +197,24 @@ class KernelSet:
         return self._start(wanted, self._fork_servers)
 
     def _spec(self, spec: Kernelspec) -> Kernelspec:
-        return spec if self.interpreter is None else with_interpreter(spec, self.interpreter)
+        environment = self._environment
+        return spec if environment is None or environment.python is None else with_interpreter(spec, environment.python)
+
+    def _within(self, spec: Kernelspec) -> tuple[Sandbox | None, Mapping[str, str]]:
+        """The sandbox and the environment variables of a kernel."""
+        if self._environment is None or not self._environment.serves(spec):
+            return self._sandbox, self._environ
+        return self._environment.within(self._sandbox), self._environment.environ(self._environ)
 
     def _start(self, spec: Kernelspec, fork_servers: Mapping[str, Path]) -> Kernel:
+        sandbox, environ = self._within(spec)
         kernel = Kernel(
             spec,
             cwd=self._cwd,
-            environ=self._environ,
+            environ=environ,
             settings=self._settings,
             context=self._driver.context,
-            sandbox=self._sandbox,
+            sandbox=sandbox,
             fork_servers=fork_servers,
         )
         try:

@@ -15,7 +15,7 @@ import orjson
 
 from ..events import INLINE_LIMIT, STREAM_CHUNK, Event, EventSink, EventType, Status, encode_number
 from ..kernels.messages import Message
-from ..projections.metrics import MAX_NAMES, MetricSummary
+from ..projections.metrics import FROM_GATEWAY, MAX_NAMES, RESOURCE_METRICS, MetricSummary
 from .ending import Ending
 from .masking import Masker
 from .metrics import Finding, Metric, MetricReader
@@ -118,6 +118,14 @@ class Outputs:
                 )
             else:
                 self._sink.append(EventType.LOG, level="warning", message=finding.message)
+
+    def measured(self, values: Mapping[str, float]) -> None:
+        """Write what the gateway itself measured as metrics of the run."""
+        for name in (name for name in RESOURCE_METRICS if name in values):
+            self._summarise(Metric(name, values[name]))
+            self._sink.append(
+                EventType.METRIC, name=name, value=values[name], step=None, cell=None, source=FROM_GATEWAY
+            )
 
     def _summarise(self, metric: Metric) -> None:
         summary = self.summaries.get(metric.name)

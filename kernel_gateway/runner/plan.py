@@ -6,9 +6,11 @@ Whatever is wrong with a request shows here, not an hour later in the middle of 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import GateError, KernelspecError
 from ..gates import Gate, parse_gate
+from ..kernels.environment_specs import check_name, language_of
 from ..kernels.specs import Kernelspec, Kernelspecs
 from ..settings import RunOptions
 from ..sources import GATES_PLACE, parameterize, parameters_cell
@@ -18,7 +20,7 @@ from ..sources.program import Cell, Program
 @dataclass
 class Plan:
     """What will run. ``kernels[i]`` is cell i's kernelspec, or None for a cell that does not run; ``remarks``
-    go to the log.
+    go to the log; ``environment``: the packages that the source asks for, if it is they that count.
     """
 
     program: Program
@@ -26,6 +28,7 @@ class Plan:
     kernels: list[Kernelspec | None]
     gates: list[Gate] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    environment: dict[str, Any] | None = None
 
 
 def default_kernel(program: Program, options: RunOptions, specs: Kernelspecs) -> tuple[Kernelspec, str]:
@@ -57,11 +60,41 @@ def make_plan(program: Program, options: RunOptions, specs: Kernelspecs) -> Plan
     default, remark = default_kernel(program, options, specs)
     program = with_parameters(program, options, specs, default)
     kernels = [_kernel_of(cell, default, specs) for cell in program.cells]
-    if options.env_file and not any(spec.takes_interpreter for spec in kernels if spec is not None):
-        raise KernelspecError(
-            f"--env makes an environment for Python, but kernel {default.name!r} is not one of Python.", field="env"
+    remarks = [remark] if remark else []
+    environment = _environment(program, options, [spec for spec in kernels if spec is not None], default, remarks)
+    return Plan(program, default, kernels, _gates(program, options), remarks, environment)
+
+
+def _environment(
+    program: Program, options: RunOptions, kernels: list[Kernelspec], default: Kernelspec, remarks: list[str]
+) -> dict[str, Any] | None:
+    """The source's own packages, where they count. Raises `KernelspecError` for an environment of no kernel here."""
+    if options.env_file:
+        check_name(options.env_file)
+        language = language_of(options.env_file)
+        if not any(_runs_in(spec, language) for spec in kernels):
+            raise KernelspecError(
+                f"--env makes an environment for {(language or '').title()}, but kernel {default.name!r} is not one of "
+                "that.",
+                field="env",
+            )
+        return None
+    own = program.environment
+    if own is None:
+        return None
+    if options.kernel:
+        remarks.append(
+            f"The source asks for packages of its own; kernel {options.kernel!r}, named for the run, has its."
         )
-    return Plan(program, default, kernels, _gates(program, options), [remark] if remark else [])
+        return None
+    if "file" in own:
+        check_name(own["file"])
+    language = language_of(own["file"]) if "file" in own else "python"
+    return own if any(_runs_in(spec, language) for spec in kernels) else None
+
+
+def _runs_in(spec: Kernelspec, language: str | None) -> bool:
+    return spec.takes_interpreter if language == "python" else str(spec.spec.language).lower() == language
 
 
 def with_parameters(program: Program, options: RunOptions, specs: Kernelspecs, default: Kernelspec) -> Program:

@@ -22,6 +22,10 @@ def queued_fields(program: Program, options: RunOptions, provenance: Mapping[str
         "program": program.to_dict(),
         "resources": {
             "gpus": options.gpus,
+            "cpus": options.cpus,
+            "memory": options.memory,
+            "max_memory": options.max_memory,
+            "max_gpu_hours": options.max_gpu_hours,
             "label": options.label,
             "timeout": options.timeout,
             "cell_timeout": options.cell_timeout,

@@ -6,7 +6,7 @@ import signal
 import stat
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from ..kernels.sandbox import Sandbox
 from ..kernels.specs import Kernelspecs
 from ..settings import RunOptions, Settings
 from ..sources.program import Program
-from . import artifacts
+from . import artifacts, usage
 from .cells import CellRunner
 from .driver import Driver
 from .ending import Cancellation, Ending
@@ -31,6 +31,7 @@ from .outputs import BlobSink, Outputs
 from .plan import Plan, make_plan
 from .provenance import installed_packages
 from .queued import queued_fields
+from .usage import Meter
 from .warm import WarmKernel
 from .widgets import MIME as WIDGETS_MIME
 
@@ -63,7 +64,7 @@ class Workplace:
     included; ``artifacts``: where artifacts are copied; ``results``: a folder below which nothing is taken
     for an artifact; ``agent``: this machine's name; ``sandbox``: what hides the rest of the service from kernels;
     ``tracking``: the tracker that takes the run to MLflow; ``fork_servers``: interpreter → socket of the fork server
-    for its kernels.
+    for its kernels; ``gpus``: those that are the run's own.
     """
 
     cwd: Path
@@ -74,6 +75,7 @@ class Workplace:
     sandbox: Sandbox | None = None
     tracking: Tracking | None = None
     fork_servers: Mapping[str, Path] = field(default_factory=dict)
+    gpus: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +140,9 @@ class Runner:
             fork_servers=workplace.fork_servers,
             warm=warm.kernel if warm is not None else None,
         )
+        own = warm.kernel if warm is not None else None
+        self._meter = Meter(lambda: self._kernels.live, limit=options.memory_limit, gpus=workplace.gpus, warm=own)
+        self._driver.meter = self._meter
         self._tracked: Tracked | None = None
         if workplace.tracking is not None:
             self._track(workplace.tracking)
@@ -185,6 +190,7 @@ class Runner:
         before = _stamp(self._root / METRICS_FILE)
         try:
             self._driver.set_deadline(self._options.timeout)
+            self._driver.set_deadline(*usage.gpu_deadline(self._options))
             try:
                 if problem is not None:
                     raise problem
@@ -203,6 +209,7 @@ class Runner:
         except Exception as error:  # noqa: BLE001 — a defect of ours must not cost the user the results so far
             verdict.status, verdict.reason = Status.FAILED, f"Internal error: {type(error).__name__}: {error}"
             self._log("error", "".join(traceback.format_exception(error)))
+        self._meter.finish()
         self._kernels.shut_down()
         try:
             self._after_cells(plan, verdict, before, baseline)
@@ -227,6 +234,7 @@ class Runner:
 
     def close(self) -> None:
         """Kill what is left and give everything back. Call it also when `run` was never called."""
+        self._meter.finish()
         self._kernels.close()
         self._driver.close()
 
@@ -241,23 +249,21 @@ class Runner:
             self._log("warning", remark)
         for name in self._weak_secrets:
             self._log("warning", f"Secret {name} is so short that masking it also hides much that is none.")
-        if self._options.env_file is not None:
-            self._build_environment(Path(self._options.env_file))
+        self._prepare_environment(plan)
         runner = CellRunner(plan, self._driver, self._kernels, self._sink, self._outputs, self._options)
         verdict.status, verdict.reason = runner.run(self._on_ready)
         if not self._started:
             self._announce(plan.default.name)
 
-    def _build_environment(self, file: Path) -> None:
-        from ..kernels.environments import build_environment, default_cache
+    def _prepare_environment(self, plan: Plan) -> None:
+        """Have the packages that the user or the source asks for."""
+        from .environment import prepare, wanted
 
-        def log(line: str) -> None:
-            self._log("info", line)
-            self._sink.flush()
-
-        cache = Path(self._settings.env_cache) if self._settings.env_cache else default_cache()
-        environment = build_environment(file, cache, log, self._driver.check)
-        self._kernels.interpreter = environment.python
+        spec = wanted(plan, self._options, self._root)
+        if spec is not None:
+            environment = prepare(spec, self._options, self._place, self._settings, self._sink, self._driver.check)
+            self._kernels.use(environment)
+            self._packages |= {} if environment.language == "python" else environment.packages
 
     def _on_ready(self, kernel: Kernel) -> None:
         self._versions |= kernel.versions
@@ -295,8 +301,15 @@ class Runner:
             self._take_files(verdict, before)
         if self._tracked is not None:
             self._tracked.collect(*([CANCELLED_READ_SECONDS] if verdict.status == Status.CANCELLED else []))
+        if self._meter.problem:
+            self._log("warning", f"What the run used of its GPUs could not be measured: {self._meter.problem}.")
+        if usage.worth_events(self._options, [gate.expression for gate in plan.gates] if plan is not None else []):
+            self._outputs.measured(self._usage())
         if plan is not None:
             self._judge(plan.gates, verdict, baseline)
+
+    def _usage(self) -> dict[str, Any]:
+        return self._meter.read(self._options, time.monotonic() - self._begun)
 
     def _take_files(self, verdict: _Verdict, before: object) -> None:
         """Metrics and artifacts that the program left in its working folder."""
@@ -353,6 +366,7 @@ class Runner:
             exit_code=code,
             versions=dict(self._versions),
             packages=self._packages,
+            usage=self._usage(),
         )
         self._sink.flush()
         return Outcome(status=verdict.status, reason=verdict.reason, exit_code=code)

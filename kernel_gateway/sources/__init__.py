@@ -11,6 +11,7 @@ from ..errors import SourceError
 from .document import Document, Reader, finish
 from .gates import GATES_PLACE, FileGate, metadata_gates, read_gates_file
 from .notebook import peek_kernel, read_notebook
+from .packages import ENV_PLACE, own_packages, peek_packages
 from .parameters import known_parameters, parameterize, parameters_cell, parse_parameters
 from .percent import read_markdown, read_script_or_cells
 from .program import Cell, CellType, Program
@@ -19,6 +20,7 @@ from .sniff import read_json, read_unnamed
 from .zeppelin import read_zeppelin
 
 __all__ = [
+    "ENV_PLACE",
     "GATES_PLACE",
     "LANGUAGE_BY_SUFFIX",
     "READERS",
@@ -34,6 +36,7 @@ __all__ = [
     "parameters_cell",
     "parse_parameters",
     "peek_kernel",
+    "peek_packages",
     "read_gates_file",
 ]
 
@@ -75,6 +78,7 @@ def load_source(content: bytes, *, name: str, path: str | None, suffix: str, ker
         language=document.language,
         metadata=document.metadata,
         gates=metadata_gates(document.metadata),
+        environment=own_packages(document.metadata, document.cells),
     )
 
 

@@ -30,7 +30,7 @@ MOST_BYTES = 1 << 20
 """The largest ``gates.yaml``: one of a thousand gates is much smaller, and reading YAML takes its time."""
 
 # What an executed notebook says about its run; it may be run again.
-_KNOWN = ("gates", "run", "status", "reason")
+_KNOWN = ("gates", "env", "run", "status", "reason")
 
 
 def metadata_gates(metadata: dict[str, Any]) -> list[str]:
@@ -43,7 +43,8 @@ def metadata_gates(metadata: dict[str, Any]) -> list[str]:
         raise SourceError(f"{place} of the source is {_shown(own)}; it must be an object.", field="source")
     if unknown := [name for name in own if name not in _KNOWN]:
         raise SourceError(
-            f"{place} of the source has the key {_shown(unknown[0])}, which is not known; it may hold `gates`.",
+            f"{place} of the source has the key {_shown(unknown[0])}, which is not known; it may hold `gates` and "
+            "`env`.",
             field="source",
         )
     gates = own.get("gates")

@@ -38,7 +38,8 @@ class Cell:
 class Program:
     """A source as cells. ``kernel`` is the kernelspec name that the source itself gives, ``language``
     its language (lower case, as kernelspecs spell it); either may be None. ``digest`` is
-    ``sha256:<hex>`` of the source's bytes. ``gates`` are those that its metadata asks for.
+    ``sha256:<hex>`` of the source's bytes. ``gates`` are those that its metadata asks for,
+    ``environment`` the packages: ``file``, or ``dependencies`` and ``requires-python``.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Program:
     parameters: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     gates: list[str] = field(default_factory=list)
+    environment: dict[str, Any] | None = None
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Program:

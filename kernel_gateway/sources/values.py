@@ -31,7 +31,7 @@ def parse_parameters(pairs: Sequence[tuple[str, str]], files: Sequence[bytes] = 
     """
     parameters: dict[str, Any] = {}
     for number, content in enumerate(files, start=1):
-        parameters |= _from_file(content, "" if len(files) == 1 else f" number {number}")
+        parameters |= parse_mapping(content, "The parameter file" + ("" if len(files) == 1 else f" number {number}"))
     for name, text in pairs:
         if not name:
             raise ParameterError(f"A parameter without a name was given the value {text!r}.", field="parameters")
@@ -70,27 +70,27 @@ def _scalar(word: str) -> Any:
     return word
 
 
-def _from_file(content: bytes, which: str) -> dict[str, Any]:
+def parse_mapping(content: bytes, what: str) -> dict[str, Any]:
+    """The mapping in a YAML or JSON file, as JSON values; ``what`` begins the sentences of errors.
+
+    Raises `ParameterError` for a file that is no mapping of names, and for values that JSON can't hold.
+    """
     import yaml
 
     try:
         data = yaml.load(content.decode("utf-8-sig"), Loader=_loader(bools=True))
     except UnicodeDecodeError as error:
-        raise ParameterError(f"The parameter file{which} is not UTF-8 text ({error}).", field="params") from None
+        raise ParameterError(f"{what} is not UTF-8 text ({error}).", field="params") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        raise ParameterError(
-            f"The parameter file{which} is neither YAML nor JSON{place}: {error.problem}.", field="params"
-        ) from None
+        raise ParameterError(f"{what} is neither YAML nor JSON{place}: {error.problem}.", field="params") from None
     except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
-        raise ParameterError(f"The parameter file{which} is neither YAML nor JSON: {error}.", field="params") from None
+        raise ParameterError(f"{what} is neither YAML nor JSON: {error}.", field="params") from None
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise ParameterError(
-            f"The parameter file{which} must be a mapping of names to values, not {_kind(data)}.", field="params"
-        )
+        raise ParameterError(f"{what} must be a mapping of names to values, not {_kind(data)}.", field="params")
     return {_key(name, "its names"): _json_value(value, str(name)) for name, value in data.items()}
 
 

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from kernel_gateway.errors import EnvironmentBuildError
+from kernel_gateway.errors import EnvironmentBuildError, UsageError
 from kernel_gateway.kernels import environments
+from kernel_gateway.kernels.environment_cache import Cache
 from kernel_gateway.kernels.environment_specs import read_spec
-from kernel_gateway.kernels.environments import Environment, build_environment, run_guarded
+from kernel_gateway.kernels.environment_tools import run_guarded
+from kernel_gateway.kernels.environments import Environment, build_environment
 from kernel_gateway.kernels.package_indexes import pip_settings, uv_index_environment
 
 
@@ -41,16 +43,16 @@ class Cancelled(Exception):
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
     """One cache for all tests of this file, so that each environment is built once."""
-    return tmp_path_factory.mktemp("cache")
+    return Cache(tmp_path_factory.mktemp("cache"))
 
 
 def leftovers(cache: Path) -> list[str]:
     return [entry.name for entry in cache.iterdir() if entry.is_dir()] if cache.exists() else []
 
 
-def test_ten_at_once_build_once_and_the_next_finds_it_ready(tmp_path: Path, cache: Path) -> None:
+def test_ten_at_once_build_once_and_the_next_finds_it_ready(tmp_path: Path, cache: Cache) -> None:
     spec = write(tmp_path, "requirements.txt", "six==1.16.0\n")
     lines: list[str] = []
 
@@ -67,42 +69,43 @@ def test_ten_at_once_build_once_and_the_next_finds_it_ready(tmp_path: Path, cach
     assert again.packages["six"] == "1.16.0"
     assert "ipykernel" in again.packages
     code = "import six, ipykernel, json; print(json.dumps([six.__version__, six.__cached__]))"
-    version, compiled = json.loads(subprocess.check_output([again.python, "-c", code]))
+    version, compiled = json.loads(subprocess.check_output([again.folder / "bin" / "python", "-c", code]))
     assert version == "1.16.0"
     assert Path(compiled).exists()
 
 
-def test_an_environment_whose_interpreter_is_gone_is_built_anew(tmp_path: Path, cache: Path) -> None:
+def test_an_environment_whose_interpreter_is_gone_is_built_anew(tmp_path: Path, cache: Cache) -> None:
     spec = write(tmp_path, "requirements.txt", "six==1.16.0\n")
     first = build_environment(spec, cache, ignore)
-    first.python.unlink()
+    python = first.folder / "bin" / "python"
+    python.unlink()
 
     assert build_environment(spec, cache, ignore) == first
-    assert first.python.exists()
+    assert python.exists()
 
 
-def test_a_half_built_environment_is_replaced(tmp_path: Path, cache: Path) -> None:
+def test_a_half_built_environment_is_replaced(tmp_path: Path, cache: Cache) -> None:
     spec = write(tmp_path, "requirements.txt", "six==1.16.0\n")
     first = build_environment(spec, cache, ignore)
-    (first.python.parent.parent / ".complete").unlink()
-    write(first.python.parent.parent, "rubbish", "")
+    (first.folder / ".complete").unlink()
+    write(first.folder, "rubbish", "")
 
     build_environment(spec, cache, ignore)
 
-    assert not (first.python.parent.parent / "rubbish").exists()
+    assert not (first.folder / "rubbish").exists()
 
 
 def test_a_requirement_that_does_not_exist_gets_the_resolvers_words(tmp_path: Path) -> None:
     spec = write(tmp_path, "requirements.txt", "six==999.0\n")
 
     with pytest.raises(EnvironmentBuildError, match=r"six==999\.0") as caught:
-        build_environment(spec, tmp_path / "cache", ignore)
+        build_environment(spec, Cache(tmp_path / "cache"), ignore)
 
     assert "requirements.txt can't be built" in str(caught.value)
     assert leftovers(tmp_path / "cache") == []
 
 
-def test_a_pyproject_and_a_conda_file_that_needs_only_pip_work(tmp_path: Path, cache: Path) -> None:
+def test_a_pyproject_and_a_conda_file_that_needs_only_pip_work(tmp_path: Path, cache: Cache) -> None:
     major, minor = sys.version_info[:2]
     project = write(
         tmp_path,
@@ -126,7 +129,7 @@ def test_a_local_package_is_installed_from_beside_the_file(tmp_path: Path, monke
     spec = write(tmp_path / "project", "requirements.txt", "./wheels/tiny-1.0-py3-none-any.whl\n")
     monkeypatch.chdir("/")
 
-    assert build_environment(spec, tmp_path / "cache", ignore).packages["tiny"] == "1.0"
+    assert build_environment(spec, Cache(tmp_path / "cache"), ignore).packages["tiny"] == "1.0"
 
 
 def make_wheel(path: Path) -> None:
@@ -142,10 +145,10 @@ def make_wheel(path: Path) -> None:
 
 @pytest.mark.slow
 def test_without_uv_pip_does_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environments, "_find_uv", lambda: None)
+    monkeypatch.setattr(environments, "find_uv", lambda: None)
     spec = write(tmp_path, "requirements.txt", "six==1.16.0\n")
 
-    built = build_environment(spec, tmp_path / "cache", ignore)
+    built = build_environment(spec, Cache(tmp_path / "cache"), ignore)
 
     assert built.packages["six"] == "1.16.0"
     assert "ipykernel" in built.packages
@@ -191,7 +194,7 @@ def test_a_cancelled_build_stops_soon_and_leaves_nothing(tmp_path: Path, monkeyp
     mark = str(91_000 + os.getpid() / 1e6)
     uv = write(tmp_path, "bin/uv", f"#!/bin/sh\nmkdir -p half; exec sleep {mark}\n")
     uv.chmod(0o755)
-    monkeypatch.setattr(environments, "_find_uv", lambda: str(uv))
+    monkeypatch.setattr(environments, "find_uv", lambda: str(uv))
     asked = threading.Event()
     threading.Timer(0.5, asked.set).start()
 
@@ -201,7 +204,7 @@ def test_a_cancelled_build_stops_soon_and_leaves_nothing(tmp_path: Path, monkeyp
 
     start = time.monotonic()
     with pytest.raises(Cancelled):
-        build_environment(write(tmp_path, "requirements.txt", "six\n"), tmp_path / "cache", ignore, check)
+        build_environment(write(tmp_path, "requirements.txt", "six\n"), Cache(tmp_path / "cache"), ignore, check)
 
     assert time.monotonic() - start < 5
     assert gone(f"sleep\0{mark}")
@@ -211,7 +214,7 @@ def test_a_cancelled_build_stops_soon_and_leaves_nothing(tmp_path: Path, monkeyp
 def test_a_build_dies_with_the_process_that_asked_for_it(tmp_path: Path) -> None:
     mark = str(92_000 + os.getpid() / 1e6)
     code = (
-        "import os; from pathlib import Path; from kernel_gateway.kernels.environments import run_guarded;"
+        "import os; from pathlib import Path; from kernel_gateway.kernels.environment_tools import run_guarded;"
         f"run_guarded(['sleep', '{mark}'], dict(os.environ), Path('/'), print, lambda: None)"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as process:
@@ -245,32 +248,32 @@ def test_conda_packages_without_a_conda_tool_are_named(tmp_path: Path, monkeypat
     spec = write(tmp_path, "environment.yml", "dependencies: [python=3.11, numpy=1.26, conda-forge::gdal]\n")
 
     with pytest.raises(EnvironmentBuildError, match=r"numpy=1\.26, conda-forge::gdal.*micromamba"):
-        build_environment(spec, tmp_path / "cache", ignore)
+        build_environment(spec, Cache(tmp_path / "cache"), ignore)
 
 
-def test_a_conda_tool_is_called_for_its_packages(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conda_tool_is_called_for_its_packages(tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     base = build_environment(write(tmp_path, "requirements.txt", "six==1.16.0\n"), cache, ignore)
     # Stands in for micromamba: notes how it was called and makes an environment that has ipykernel already.
     tool = write(
         tmp_path,
         "bin/micromamba",
-        f'#!/bin/sh\necho "$@" > {tmp_path}/called\ncp -a {base.python.parent.parent}/. "$4"\nrm "$4/.complete"\n',
+        f'#!/bin/sh\necho "$@" > {tmp_path}/called\ncp -a {base.folder}/. "$4"\nrm "$4/.complete"\n',
     )
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
     spec = write(tmp_path, "environment.yml", "dependencies: [python, gdal]\n")
 
-    built = build_environment(spec, tmp_path / "cache", ignore)
+    built = build_environment(spec, Cache(tmp_path / "cache"), ignore)
 
     assert built.packages == base.packages
     called = (tmp_path / "called").read_text().split()
-    assert called == ["create", "--yes", "--prefix", str(built.python.parent.parent), "--file", str(spec)]
+    assert called == ["create", "--yes", "--prefix", str(built.folder), "--file", str(spec)]
 
 
 @pytest.mark.parametrize(
     ("name", "text", "word"),
     [
-        ("setup.py", "", "is no environment file"),
+        ("train.py", "import six", "has no block"),
         ("pyproject.toml", "x = ", "is not TOML"),
         ("pyproject.toml", "[tool.x]", "has no \\[project\\] table"),
         ("pyproject.toml", '[project]\ndynamic = ["dependencies"]', "build backend"),
@@ -282,12 +285,18 @@ def test_a_conda_tool_is_called_for_its_packages(tmp_path: Path, cache: Path, mo
 )
 def test_a_file_that_makes_no_sense_is_named_with_its_fault(tmp_path: Path, name: str, text: str, word: str) -> None:
     with pytest.raises(EnvironmentBuildError, match=word):
-        build_environment(write(tmp_path, name, text), tmp_path / "cache", ignore)
+        build_environment(write(tmp_path, name, text), Cache(tmp_path / "cache"), ignore)
+
+
+def test_a_file_of_no_known_format_is_bad_usage(tmp_path: Path) -> None:
+    for name in ("packages.json", "Pipfile", "Manifest.toml", "pyproject.toml[a b]"):
+        with pytest.raises(UsageError):
+            build_environment(write(tmp_path, name, ""), Cache(tmp_path / "cache"), ignore)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentBuildError, match=r"nothing\.txt can't be read: No such file"):
-        build_environment(tmp_path / "nothing.txt", tmp_path / "cache", ignore)
+        build_environment(tmp_path / "nothing.txt", Cache(tmp_path / "cache"), ignore)
 
 
 def test_the_digest_follows_all_that_a_file_refers_to(tmp_path: Path) -> None:
@@ -369,20 +378,20 @@ def test_uvs_own_configuration_is_left_alone(machine: dict[str, str], tmp_path: 
 def test_credentials_of_an_index_stay_out_of_log_and_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uv = write(tmp_path, "bin/uv", "#!/bin/sh\necho 'no https://bot:t0ken@example.org/simple'; exit 2\n")
     uv.chmod(0o755)
-    monkeypatch.setattr(environments, "_find_uv", lambda: str(uv))
+    monkeypatch.setattr(environments, "find_uv", lambda: str(uv))
     lines: list[str] = []
 
     with pytest.raises(EnvironmentBuildError) as caught:
-        build_environment(write(tmp_path, "requirements.txt", "six\n"), tmp_path / "cache", lines.append)
+        build_environment(write(tmp_path, "requirements.txt", "six\n"), Cache(tmp_path / "cache"), lines.append)
 
     assert "https://****@example.org" in str(caught.value)
     assert "t0ken" not in "\n".join([*lines, str(caught.value)])
 
 
-def test_an_environment_is_told_by_its_digest(tmp_path: Path, cache: Path) -> None:
+def test_an_environment_is_told_by_its_digest(tmp_path: Path, cache: Cache) -> None:
     spec = write(tmp_path, "requirements.txt", "six==1.16.0\n")
 
     built = build_environment(spec, cache, ignore)
 
     assert isinstance(built, Environment)
-    assert built.digest.startswith(built.python.parent.parent.name)
+    assert built.digest.startswith(built.folder.name)

@@ -1,0 +1,142 @@
+"""``pyproject.toml`` (PEP 621, PEP 735) as an environment, with uv's lock file where there is one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import EnvironmentBuildError
+from .environment_specs import EnvironmentSpec, uv_settings
+from .requirement_files import Told, digest_of, read_text, tell, tell_local
+
+
+def read_pyproject(file: Path, text: str, extras: tuple[str, ...]) -> EnvironmentSpec:
+    """The dependencies of a project, and those of `extras`: names of optional dependencies or dependency groups.
+
+    The project itself is not installed. Raises `EnvironmentBuildError`.
+    """
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise EnvironmentBuildError(f"{file} is not TOML: {error}.") from None
+    project = content.get("project")
+    if not isinstance(project, dict):
+        raise EnvironmentBuildError(f"{file} has no [project] table; list the packages under project.dependencies.")
+    if "dependencies" in (project.get("dynamic") or []):
+        raise EnvironmentBuildError(
+            f"{file} leaves its dependencies to the build backend; list them under project.dependencies, "
+            "or give a requirements.txt with the line “.”."
+        )
+    lines = strings(project.get("dependencies", []), f"In {file}, project.dependencies")
+    optional = _normal(project.get("optional-dependencies"))
+    groups = _normal(content.get("dependency-groups"))
+    chosen: dict[str, list[str]] = {"extras": [], "groups": []}
+    for extra in extras:
+        name = _normal_name(extra)
+        if name in optional:
+            chosen["extras"].append(extra)
+            lines += strings(optional[name], f"In {file}, project.optional-dependencies.{extra}")
+        elif name in groups:
+            chosen["groups"].append(extra)
+            lines += _group(file, groups, name, ())
+        else:
+            known = ", ".join([*optional, *groups]) or "none"
+            raise EnvironmentBuildError(f"{file.name} has no optional dependencies {extra!r}. There are: {known}.")
+    python = project.get("requires-python")
+    told = tell(lines, file.parent)
+    told.parts += ["extras", *chosen["extras"], "groups", *chosen["groups"]]
+    spec = _spec(file, told, str(python) if python else None, tuple(chosen["extras"]), tuple(chosen["groups"]))
+    return spec if spec.locked or _sources(file.parent) else replace(spec, lines=tuple(lines))
+
+
+def _spec(
+    file: Path, told: Told, python: str | None, extras: tuple[str, ...], groups: tuple[str, ...]
+) -> EnvironmentSpec:
+    """The environment, what uv is told besides included: its settings, sources and lock."""
+    folder = file.parent
+    settings = uv_settings(folder)
+    lock = folder / "uv.lock"
+    locked = lock.is_file() and file.name == "pyproject.toml"
+    files = [path for path in (folder / "uv.toml",) if path.is_file()]
+    if locked:
+        text = read_text(lock)
+        told.parts += ["uv.lock", text]
+        files.append(lock)
+        _tell_locked(told, folder, text)
+    for source in _sources(folder):
+        if isinstance(path := source.get("path"), str):
+            tell_local(told, folder, os.path.join(".", path), editable=bool(source.get("editable")))
+    return EnvironmentSpec(
+        file=file,
+        digest=digest_of("pyproject", str(python), *told.parts, json.dumps(settings, sort_keys=True, default=str)),
+        python=python,
+        has_hashes=locked,
+        has_index=told.has_index,
+        extras=extras,
+        groups=groups,
+        locked=locked,
+        files=(*told.files, *files),
+        editable=tuple(told.editable),
+    )
+
+
+def _sources(folder: Path) -> list[Mapping[str, Any]]:
+    """The entries of ``[tool.uv.sources]``: packages that come from elsewhere than an index."""
+    found = uv_settings(folder).get("sources")
+    entries = list(found.values()) if isinstance(found, dict) else []
+    flat = [item for entry in entries for item in (entry if isinstance(entry, list) else [entry])]
+    return [item for item in flat if isinstance(item, dict)]
+
+
+def _tell_locked(told: Told, folder: Path, text: str) -> None:
+    """The packages of a lock that lie on this machine, but for the project itself."""
+    try:
+        packages = tomllib.loads(text).get("package", [])
+    except tomllib.TOMLDecodeError as error:
+        raise EnvironmentBuildError(f"{folder / 'uv.lock'} is not TOML: {error}. Run `uv lock`.") from None
+    for package in packages:
+        source = package.get("source") or {}
+        for kind in ("path", "directory", "editable"):
+            place = source.get(kind)
+            if isinstance(place, str) and place not in (".", ""):
+                tell_local(told, folder, os.path.join(".", place), editable=kind == "editable")
+
+
+def _group(file: Path, groups: Mapping[str, Any], name: str, above: tuple[str, ...]) -> list[str]:
+    """The requirements of a dependency group and of those that it includes."""
+    if name in above or name not in groups:
+        what = "includes itself" if name in above else "does not exist"
+        raise EnvironmentBuildError(f"In {file}, the dependency group {name!r} {what}.")
+    found: list[str] = []
+    for item in groups[name] if isinstance(groups[name], list) else []:
+        if isinstance(item, str):
+            found.append(item)
+        elif isinstance(item, dict) and isinstance(item.get("include-group"), str):
+            found += _group(file, groups, _normal_name(item["include-group"]), (*above, name))
+        else:
+            raise EnvironmentBuildError(f"In {file}, the dependency group {name!r} holds what is no requirement.")
+    return found
+
+
+def strings(value: Any, what: str) -> list[str]:
+    """A list of strings. Raises `EnvironmentBuildError` for anything else."""
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise EnvironmentBuildError(f"{what} must be a list of strings.")
+    return list(value)
+
+
+def _normal_name(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _normal(table: Any) -> dict[str, Any]:
+    def pairs() -> Iterator[tuple[str, Any]]:
+        yield from ((_normal_name(name), value) for name, value in table.items())
+
+    return dict(pairs()) if isinstance(table, dict) else {}

@@ -1,0 +1,249 @@
+"""Files in which people write down their packages: each is built as its own tool would, or refused with a reason."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kernel_gateway.errors import EnvironmentBuildError
+from kernel_gateway.kernels import environment_languages
+from kernel_gateway.kernels.environment_cache import Cache
+from kernel_gateway.kernels.environment_specs import read_inline, read_spec
+from kernel_gateway.kernels.environment_tools import find_uv
+from kernel_gateway.kernels.environments import build_environment
+from tests.kernels.r_repository import make_repository, write_lock
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def ignore(line: str) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    return Cache(tmp_path_factory.mktemp("cache"))
+
+
+PROJECT = """\
+[project]
+name = "job"
+version = "1"
+requires-python = ">=3.11"
+dependencies = ["six==1.16.0"]
+[project.optional-dependencies]
+gpu = ["idna==3.7"]
+[dependency-groups]
+lint = [{include-group = "base"}]
+base = ["iniconfig==2.0.0"]
+"""
+
+
+def test_optional_dependencies_and_groups_are_named_in_brackets(tmp_path: Path, cache: Cache) -> None:
+    project = write(tmp_path, "pyproject.toml", PROJECT)
+
+    built = build_environment(tmp_path / "pyproject.toml[gpu, lint]", cache, ignore)
+
+    assert (built.packages["six"], built.packages["idna"], built.packages["iniconfig"]) == ("1.16.0", "3.7", "2.0.0")
+    assert read_spec(project).lines == ("six==1.16.0",)
+    with pytest.raises(EnvironmentBuildError, match=r"no optional dependencies 'tpu'\. There are: gpu, lint, base"):
+        read_spec(tmp_path / "pyproject.toml[tpu]")
+
+
+def test_a_lock_of_uv_decides_the_versions(tmp_path: Path, cache: Cache) -> None:
+    uv = find_uv()
+    assert uv is not None
+    write(tmp_path, "pyproject.toml", PROJECT.replace("six==1.16.0", "six<1.16"))
+    subprocess.run([uv, "lock", "--quiet"], cwd=tmp_path, check=True)
+    # What is asked for changes, the lock does not.
+    write(tmp_path, "pyproject.toml", PROJECT.replace("six==1.16.0", "six"))
+    before = read_spec(tmp_path / "pyproject.toml")
+
+    built = build_environment(tmp_path / "pyproject.toml[gpu]", cache, ignore)
+
+    assert built.packages["six"] == "1.15.0"
+    assert built.packages["idna"] == "3.7"
+    assert "iniconfig" not in built.packages
+    assert "ipykernel" in built.packages
+    assert tmp_path / "uv.lock" in before.files
+    (tmp_path / "uv.lock").unlink()
+    assert read_spec(tmp_path / "pyproject.toml").digest != before.digest
+
+
+@pytest.mark.slow
+def test_sources_of_uv_are_heeded(tmp_path: Path, cache: Cache) -> None:
+    write(tmp_path, "tiny/pyproject.toml", '[project]\nname = "tiny"\nversion = "2"\n')
+    write(tmp_path, "tiny/tiny.py", "")
+    text = (
+        '[project]\nname = "job"\nversion = "1"\ndependencies = ["tiny"]\n[tool.uv.sources]\ntiny = {path = "tiny"}\n'
+    )
+    project = write(tmp_path, "pyproject.toml", text)
+
+    assert build_environment(project, cache, ignore).packages["tiny"] == "2"
+    assert tmp_path / "tiny" in read_spec(project).files
+
+
+@pytest.mark.slow
+def test_hashes_are_checked_and_ipykernel_comes_besides(tmp_path: Path, cache: Cache) -> None:
+    good = "8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a354b01111771326f8aa26e0254"
+    line = "six==1.16.0 \\\n    --hash=sha256:{}\n"
+    spec = write(tmp_path, "requirements.txt", line.format(good))
+
+    assert build_environment(spec, cache, ignore).packages["six"] == "1.16.0"
+
+    with pytest.raises(EnvironmentBuildError, match=r"(?i)hash"):
+        build_environment(write(tmp_path, "requirements.txt", line.format("0" * 64)), cache, ignore)
+
+
+@pytest.mark.slow
+def test_an_editable_package_is_used_in_place(tmp_path: Path, cache: Cache) -> None:
+    write(tmp_path, "pkg/pyproject.toml", '[project]\nname = "tiny"\nversion = "1"\n')
+    module = write(tmp_path, "pkg/tiny.py", "value = 1\n")
+    spec = write(tmp_path, "requirements.txt", "-e ./pkg\n")
+
+    first = build_environment(spec, cache, ignore)
+    module.write_text("value = 2\n")
+
+    assert build_environment(spec, cache, ignore) == first
+    code = "import tiny; print(tiny.value)"
+    assert subprocess.check_output([first.folder / "bin" / "python", "-c", code], text=True) == "2\n"
+
+
+def test_a_script_names_its_packages_as_pep_723_has_it(tmp_path: Path, cache: Cache) -> None:
+    block = (
+        '# /// script\n# requires-python = ">=3.11"\n# dependencies = [\n#   "six==1.16.0",\n# ]\n# ///\nimport six\n'
+    )
+
+    from_file = build_environment(write(tmp_path, "train.py", block), cache, ignore)
+    inline = read_inline({"dependencies": ["six==1.16.0"], "requires-python": ">=3.11"}, tmp_path)
+
+    assert from_file.packages["six"] == "1.16.0"
+    assert build_environment(inline, cache, ignore) == from_file
+
+
+@pytest.mark.parametrize(
+    ("lines", "word"),
+    [
+        ("six @@ nonsense", "nonsense"),
+        ("six==1.15.0\nsix==1.16.0", "six==1.15.0"),
+        ("no-such-package-of-anybody==1", "no-such-package-of-anybody"),
+    ],
+)
+def test_what_can_not_be_resolved_is_told_in_the_resolvers_words(tmp_path: Path, lines: str, word: str) -> None:
+    spec = write(tmp_path, "requirements.txt", lines + "\n")
+
+    with pytest.raises(EnvironmentBuildError) as caught:
+        build_environment(spec, Cache(tmp_path / "cache"), ignore)
+
+    assert "requirements.txt can't be built" in str(caught.value)
+    assert word in str(caught.value)
+
+
+def test_a_file_that_goes_on_for_ever_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentBuildError, match="no ordinary file"):
+        read_spec(write(tmp_path, "requirements.txt", f"-r {os.devnull.replace('null', 'zero')}\n"))
+
+
+# -- R and Julia -------------------------------------------------------------------------------------
+
+LOCK = json.dumps({"R": {"Version": "4.2.2"}, "Packages": {"tiny": {"Package": "tiny", "Version": "1.0"}}})
+
+
+def test_r_without_its_tool_is_refused_with_the_tools_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(EnvironmentBuildError, match=r"renv\.lock needs R with its package renv.*no Rscript"):
+        build_environment(write(tmp_path, "renv.lock", LOCK), Cache(tmp_path / "cache"), ignore)
+
+
+def test_julia_without_its_tool_is_refused_with_the_tools_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(EnvironmentBuildError, match=r"Project\.toml needs Julia.*no julia"):
+        build_environment(write(tmp_path, "Project.toml", "[deps]\n"), Cache(tmp_path / "cache"), ignore)
+
+
+def test_a_lock_of_renv_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentBuildError, match="is no lock file of renv"):
+        read_spec(write(tmp_path, "renv.lock", "{}"))
+
+
+def test_r_without_renv_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As R does where renv is missing; whether this machine has it must not matter here.
+    tool(tmp_path, "Rscript", f"exit {environment_languages._NO_RENV}", monkeypatch)
+
+    with pytest.raises(EnvironmentBuildError, match=r"needs R's package renv on this machine\. Install it"):
+        build_environment(write(tmp_path, "renv.lock", LOCK), Cache(tmp_path / "cache"), ignore)
+
+
+def test_r_is_asked_to_restore_into_a_library_that_kernels_find(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Stands in for R: notes how it was called and installs one package.
+    script = 'for last; do :; done; mkdir "$last/tiny"; echo "Version: 1.0" > "$last/tiny/DESCRIPTION"'
+    tool(tmp_path, "Rscript", script, monkeypatch)
+    lock = write(tmp_path, "renv.lock", LOCK)
+
+    built = build_environment(lock, Cache(tmp_path / "cache"), ignore)
+
+    assert built.packages == {"tiny": "1.0"}
+    assert built.python is None
+    assert built.environ({})["R_LIBS"] == str(built.folder / "library")
+    assert (tmp_path / "called").read_text().split()[-2:] == [str(lock), str(built.folder / "library")]
+
+
+def has_renv() -> bool:
+    try:
+        command = ["Rscript", "-e", 'if (!requireNamespace("renv", quietly = TRUE)) quit(status = 1)']
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_packages_of_r_are_restored_from_a_repository(tmp_path: Path) -> None:
+    if not has_renv():
+        pytest.skip("R's package renv is not installed; it comes from CRAN, which a build machine may not reach")
+    url = make_repository(tmp_path)
+    write_lock(tmp_path / "renv.lock", url)
+
+    built = build_environment(tmp_path / "renv.lock", Cache(tmp_path / "cache"), ignore)
+
+    assert built.packages == {"tinyr": "1.2.3"}
+    command = ["Rscript", "-e", "cat(tinyr::answer())"]
+    assert subprocess.check_output(command, env=built.environ(os.environ), text=True) == "42"
+    write_lock(tmp_path / "renv.lock", url, version="9.9.9")
+    with pytest.raises(EnvironmentBuildError, match=r"tinyr"):
+        build_environment(tmp_path / "renv.lock", Cache(tmp_path / "cache"), ignore)
+
+
+def test_julia_is_asked_to_instantiate_the_project_with_its_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Stands in for Julia.
+    tool(tmp_path, "julia", "exit 0", monkeypatch)
+    write(
+        tmp_path, "Manifest.toml", 'manifest_format = "2.0"\n[[deps.Example]]\nuuid = "7876af07"\nversion = "0.5.3"\n'
+    )
+    project = write(tmp_path, "Project.toml", '[deps]\nExample = "7876af07"\n')
+
+    built = build_environment(project, Cache(tmp_path / "cache"), ignore)
+
+    assert built.packages == {"Example": "0.5.3"}
+    assert built.environ({}) == {"JULIA_PROJECT": str(built.folder)}
+    assert f"--project={built.folder}" in (tmp_path / "called").read_text()
+
+
+def tool(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(folder, f"bin/{name}", f'#!/bin/sh\necho "$@" > {folder}/called\n{script}\n')
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")

@@ -76,7 +76,7 @@ EVENT_FIELDS: dict[EventType, dict[str, str]] = {
     EventType.RUN_QUEUED: {
         "run": "id of the run",
         "program": "the program as handed in, `Program.to_dict()`; cell indices count its `cells` from 0",
-        "resources": "what was asked for: `gpus`, `label`, `timeout`, `cell_timeout`",
+        "resources": "asked for: `gpus`, `cpus`, `memory` and `max_memory` (bytes), `max_gpu_hours`, `label`, …",
         "gates": "the gates that will be judged: `expression` and `origin` of each, `request` or `source`",
         "provenance": "where it came from: `source_digest`, `git`, `build`, `parameters`, `secrets` (names)",
     },
@@ -95,6 +95,7 @@ EVENT_FIELDS: dict[EventType, dict[str, str]] = {
         "retried_as": "id of the run that tries again what was lost; absent or null if none does",
         "packages": "installed Python packages of the kernel's environment, name → version",
         "exit_code": "what the command exits with",
+        "usage": "what was measured: metric name → value; absent if the runner did not end it",
     },
     EventType.CELL_STARTED: {
         "cell": "index of the cell",
@@ -152,7 +153,7 @@ EVENT_FIELDS: dict[EventType, dict[str, str]] = {
         "value": "number, or `NaN`, `Infinity`, `-Infinity` as a string",
         "step": "integer step, or null",
         "cell": "index of the cell, or null",
-        "source": "`mlflow` for one that the program logged to MLflow itself; absent otherwise",
+        "source": "`mlflow`: the program logged it to MLflow itself; `gateway`: the gateway measured it; else absent",
     },
     EventType.ARTIFACT: {
         "path": "path below the working folder, with `/`",

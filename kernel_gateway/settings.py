@@ -7,6 +7,7 @@ or the environment: the command line hands the mapping in.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -15,6 +16,15 @@ from .errors import UsageError
 
 PREFIX = "KERNEL_GATEWAY_"
 """Prefix of the environment variables that carry settings."""
+
+RUN_SETTINGS = (
+    *("start_timeout", "answer_timeout", "interrupt_grace", "shutdown_grace"),
+    *("mlflow", "mlflow_patience", "mlflow_send_seconds"),
+    *("console_limit", "notebook_limit", "progress_interval"),
+    *("sandbox", "sandbox_network", "max_memory_mb", "max_run_seconds", "max_output_mb"),
+    *("ray_cache_gb", "report_seconds"),
+)
+"""Settings that a runner on another machine gets from the gateway; it knows the others of its machine by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +37,10 @@ class RunOptions:
     timeout: float | None = None
     cell_timeout: float | None = None
     gpus: int = 0
+    cpus: float | None = None
+    memory: int | None = None
+    max_memory: int | None = None
+    max_gpu_hours: float | None = None
     label: str | None = None
     env_file: str | None = None
     artifacts: tuple[str, ...] = ()
@@ -38,6 +52,42 @@ class RunOptions:
     baseline: str | None = None
     register: str | None = None
     promote: str | None = None
+
+    @property
+    def memory_limit(self) -> int | None:
+        """Bytes of host memory over which the run is stopped: what it was granted counts unless it names a limit."""
+        return self.max_memory if self.max_memory is not None else self.memory
+
+    @property
+    def asks_for_resources(self) -> bool:
+        """Whether the run asks for a part of its machine, or sets itself a limit of it."""
+        asked = (self.cpus, self.memory, self.max_memory, self.max_gpu_hours)
+        return self.gpus > 0 or any(value is not None for value in asked)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine and reached from nowhere else."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def parse_size(text: str, field: str) -> int:
+    """Bytes of a memory size: ``8G`` and ``8GiB`` are 8·2³⁰ as in Docker and Slurm, ``8GB`` 8·10⁹, ``8e9`` as it is.
+
+    Raises `UsageError`, naming `field`, for anything else and for nothing at all.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?B?)|B)?", text.strip(), re.IGNORECASE)
+    try:
+        size = float(match[1] if match else text)
+    except ValueError:
+        size = 0.0
+    if match is not None and match[2]:
+        base = 1000 if match[3].upper() == "B" else 1024
+        size *= base ** ("KMGT".index(match[2].upper()) + 1)
+    if not 1 <= size < 2**63:
+        raise UsageError(
+            f"{text!r} is no size of memory. Write bytes, or a number with K, M, G or T, e.g. 8G.", field=field
+        )
+    return int(size)
 
 
 def _boolean(text: str) -> bool:
@@ -82,6 +132,10 @@ class Settings:
     )
     labels: str = _setting("", "Comma-separated labels of this machine, for `--label`.")
     env_cache: str = _setting("", "Folder of the environments built for `--env`; default: the user's cache folder.")
+    env_cache_days: float = _setting(30.0, "Days that an environment is kept which no run uses; 0 for ever.")
+    env_cache_gb: float = _setting(
+        0.0, "Size of all environments, in GiB, over which the least recently used go; 0 for no limit."
+    )
     mlflow: str = _setting("", "MLflow tracking URI of all runs, or `local`, as `--mlflow` takes it; default: none.")
     mlflow_patience: float = _setting(3.0, "Seconds that a cell which needs MLflow waits for it.")
     mlflow_send_seconds: float = _setting(
@@ -95,6 +149,12 @@ class Settings:
     database: str = _setting("", "Database URL, e.g. `postgresql+psycopg://…`; default: SQLite in the data folder.")
     slots: int = _setting(2, "Runs at once on this machine.")
     gpus: str = _setting("auto", "Comma-separated GPUs of this machine; `auto`: what NVML finds; `none`.")
+    cpus: float = _setting(
+        0.0, "CPUs of this machine that runs may ask for; 0: what the machine, or its control group, has."
+    )
+    memory: str = _setting(
+        "", "Memory of this machine that runs may ask for, e.g. `48G`; default: what it, or its control group, has."
+    )
     warm: str = _setting(
         "", "Idle kernels kept ready, e.g. `python3=2,ir=1`; `python3@requirements.txt=1` for one of an environment."
     )
@@ -116,6 +176,20 @@ class Settings:
     retention_runs: int = _setting(0, "Finished runs that are kept; 0 for all.")
     retention_gb: float = _setting(0.0, "Size of all runs, in GiB, over which the oldest go; 0 for no limit.")
     retention_interval: float = _setting(600.0, "Seconds between two looks for runs and blobs that may go.")
+    agent: str = _setting(
+        "local", "Where runs are executed: `local`, or a Ray cluster, `ray://HOST:10001` or `ray://auto`."
+    )
+    node_url: str = _setting("", "Address at which a cluster's nodes reach this gateway; default: where it listens.")
+    ray_cpus: float = _setting(1.0, "CPUs that a run takes on a node of a Ray cluster unless it asks for some.")
+    ray_pending: int = _setting(
+        0, "Runs that may wait in Ray for nodes which its autoscaler is to start; with 0 such runs are refused."
+    )
+    ray_cache_gb: float = _setting(20.0, "Files of workspaces that a node of a Ray cluster keeps, in GiB.")
+    report_seconds: float = _setting(
+        3600.0, "Seconds that a runner on another machine goes on trying to report a run that has ended."
+    )
+    triggers: str = _setting("", "File of triggers that the service checks, as `--triggers` takes it; default: none.")
+    trigger_interval: float = _setting(300.0, "Seconds between two checks of the triggers.")
     drain_timeout: float = _setting(
         0.0, "Seconds that a stopping service waits for its runs; they go on without it after that."
     )

@@ -5,11 +5,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import orjson
+
+from .capacity import Share
+
 RUNNER_NOTE = "runner.pid"
 """File in a run's folder with its runner's pid and start time, and a third word once that has begun with the run.
 
 It is there before a runner gets what it needs to begin. Also in the place of a warm kernel.
 """
+
+
+SHARE_NOTE = "share.json"
+"""File in a run's folder with the GPUs, CPUs and memory that its runner was given; there before the runner's note."""
 
 
 def start_ticks(pid: int) -> int | None:
@@ -45,3 +53,18 @@ def leave_note(folder: Path, pid: int, *words: str) -> None:
     part = folder / f".{RUNNER_NOTE}.{os.getpid()}"
     part.write_text(" ".join([str(pid), str(start_ticks(pid)), *words]))
     part.replace(folder / RUNNER_NOTE)
+
+
+def leave_share(folder: Path, share: Share) -> None:
+    """Write down what a run was given, whole or not at all. Raises OSError."""
+    part = folder / f".{SHARE_NOTE}.{os.getpid()}"
+    part.write_bytes(orjson.dumps(share.to_dict()))
+    part.replace(folder / SHARE_NOTE)
+
+
+def find_share(folder: Path) -> Share | None:
+    """What a run was given, by its note; None if there is none."""
+    try:
+        return Share.from_dict(orjson.loads((folder / SHARE_NOTE).read_bytes()))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

@@ -21,6 +21,7 @@ import orjson
 
 from ..errors import GatewayError, UsageError
 from ..kernels import forkserver
+from ..kernels.environment_specs import check_name
 from ..kernels.specs import Kernelspecs
 from ..settings import PREFIX, Settings
 from .fork_servers import ForkServer
@@ -78,6 +79,8 @@ def check_warm(settings: Settings) -> None:
         specs.resolve(target.kernel)
         if target.env and not Path(target.env).is_file():
             raise UsageError(f"--warm: there is no file {target.env}.", field="warm")
+        if target.env:
+            check_name(target.env)
     for name in filter(None, map(str.strip, settings.preload.split(","))):
         if not all(part.isidentifier() for part in name.split(".")):
             raise UsageError(f"--preload: {name!r} is no name of a Python module.", field="preload")
@@ -138,6 +141,7 @@ class Pool:
         if not self._settings.preload:
             return servers
         environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        environ["CUDA_VISIBLE_DEVICES"] = ""  # no module may take a GPU, or read which there are, before a run has some
         names = ["python3", *(shelf.target.kernel for shelf in self._shelves if not shelf.target.env)]
         for name in dict.fromkeys(names):
             with contextlib.suppress(UsageError):

@@ -17,6 +17,7 @@ from .bundles import METRICS_MIME, SCRAP_PREFIX, WIDGET_STATE, plain_text, summa
 from .cells import CellState, RunState
 from .live import LiveStream
 from .margins import number_text
+from .metrics import FROM_GATEWAY
 from .text import HeadTail, clip, seconds_text, size_text
 
 TAIL = 4 * 1024
@@ -213,7 +214,7 @@ class Console:
 
     def _metric(self, event: Event) -> None:
         name = event["name"]
-        if name in self._printed_metrics:
+        if name in self._printed_metrics or event.get("source") == FROM_GATEWAY:
             return
         step = event.get("step")
         where = "" if step is None else f" (step {step})"

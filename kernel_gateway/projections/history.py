@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .margins import finite
+from .metrics import FROM_GATEWAY
 
 MAX_RUNS = 50
 """Earlier runs that are passed on."""
@@ -50,7 +51,9 @@ def _entry(record: Mapping[str, Any]) -> dict[str, Any]:
     build = record.get("build")
     gates = " ".join(str(gate.get("expression")) for gate in _items(record.get("gates")) if isinstance(gate, Mapping))
     metrics = record.get("metrics")
-    names = list(metrics) if isinstance(metrics, Mapping) else []
+    names = (
+        [name for name in metrics if _is_headline(name, metrics[name], gates)] if isinstance(metrics, Mapping) else []
+    )
     names.sort(key=lambda name: name not in gates)
     return {
         "id": record.get("id"),
@@ -63,6 +66,11 @@ def _entry(record: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(metrics, Mapping) and isinstance(metrics[name], Mapping)
         },
     }
+
+
+def _is_headline(name: str, values: Any, gates: str) -> bool:
+    """Whether a trend is to show a metric: what the gateway measured itself only if a gate is about it."""
+    return name in gates or not (isinstance(values, Mapping) and values.get("source") == FROM_GATEWAY)
 
 
 def read_history(entries: Any) -> list[EarlierRun]:

@@ -23,6 +23,12 @@ MAX_POINTS = 1000
 MAX_NAMES = 10_000
 """Metric names of one run that are aggregated; further names stand in the event log only."""
 
+FROM_GATEWAY = "gateway"
+"""``source`` of metric events that the gateway measured itself."""
+
+RESOURCE_METRICS = ("memory.peak", "cpu.seconds", "gpu.memory.peak", "gpu.utilization.mean", "gpu.hours")
+"""Their names; `docs/gpu.md` says what each is."""
+
 _Point = tuple[int, int, float]  # position in the series, step, value
 
 
@@ -116,10 +122,19 @@ def _halved(lows: list[_Point], highs: list[_Point]) -> tuple[list[_Point], list
 
 
 class MetricTable:
-    """All metrics of a run by name, in order of first appearance. Gates and the projections feed one each."""
+    """All metrics of a run by name, in order of first appearance. Gates and the projections feed one each.
+
+    ``measured`` are the names of those that the gateway measured and the program does not report itself.
+    """
 
     def __init__(self) -> None:
         self.summaries: dict[str, MetricSummary] = {}
+        self.measured: set[str] = set()
+
+    @property
+    def reported(self) -> dict[str, MetricSummary]:
+        """The metrics of the program itself: what says how good the run was, not what it took."""
+        return {name: summary for name, summary in self.summaries.items() if name not in self.measured}
 
     def feed(self, event: Event) -> None:
         """Take an event; all but ``metric`` are ignored, and so are values that are no numbers."""
@@ -134,6 +149,8 @@ class MetricTable:
             if len(self.summaries) >= MAX_NAMES:
                 return
             summary = self.summaries[event["name"]] = MetricSummary()
+            if event.get("source") == FROM_GATEWAY:
+                self.measured.add(event["name"])
         summary.add(value, event.get("step"))
 
     def summary(self) -> Mapping[str, MetricSummary]:

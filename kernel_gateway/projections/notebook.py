@@ -182,8 +182,10 @@ class Notebook:
         self._kernelspec(metadata)
         metadata["papermill"] = self._papermill()
         own = {"run": state.run_id, "status": state.status, "reason": state.reason}
-        gates = state.program.get("gates")  # a notebook that is run again is held to the same bar
-        metadata["kernel_gateway"] = {"gates": gates, **own} if gates else own
+        # A notebook that is run again is held to the same bar, and has the same packages.
+        given = (state.program.get("metadata") or {}).get("kernel_gateway")
+        kept = {"gates": state.program.get("gates"), "env": given.get("env") if isinstance(given, dict) else None}
+        metadata["kernel_gateway"] = {**{name: value for name, value in kept.items() if value}, **own}
         if self._widgets:
             bundle = restore(self._widgets.get("data") or {}, self._widgets.get("blobs") or {}, self._blobs)
             if WIDGET_STATE in bundle:

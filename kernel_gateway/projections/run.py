@@ -9,7 +9,7 @@ from ..events import Event, EventType, encode_number, seconds_between
 from ..settings import Settings
 from .bundles import Blobs
 from .cells import RunState
-from .metrics import MetricTable
+from .metrics import FROM_GATEWAY, MetricTable
 
 OUTPUTS = (EventType.STREAM, EventType.DISPLAY, EventType.RESULT, EventType.ERROR)
 
@@ -68,7 +68,10 @@ class Run:
             "git": provenance.pop("git", None),
             "build": provenance.pop("build", None),
             "secrets": list(provenance.pop("secrets", None) or []),
-            "resources": queued.get("resources") or {},
+            "resources": {
+                **(queued.get("resources") or {}),
+                **({"used": finished["usage"]} if finished.get("usage") else {}),
+            },
             **({"provenance": provenance} if provenance else {}),
             "cells": self._cells(),
             "gates": [
@@ -77,6 +80,7 @@ class Run:
             ],
             "metrics": {
                 name: {
+                    **({"source": FROM_GATEWAY} if name in self._metrics.measured else {}),
                     **summary.to_dict(),
                     "steps": [[step, encode_number(value)] for step, value in summary.steps()],
                 }

@@ -69,6 +69,8 @@ runs = Table(
     Column("seconds", Float),
     Column("priority", Integer, nullable=False),
     Column("gpus", Integer, nullable=False),
+    Column("cpus", Float, nullable=False, server_default="0"),
+    Column("memory", BigInteger, nullable=False, server_default="0"),
     Column("label", Text),
     Column("kernel", Text),
     Column("token", String(200), nullable=False),

@@ -24,6 +24,8 @@ LONGEST_BUILD = 500
 class NewRun:
     """A run to be queued. ``token`` is the name of the token that submits it, ``build`` what its client was run by.
 
+    ``gpus``, ``cpus`` and ``memory`` (bytes) are what an agent must grant it; 0 for no wish.
+
     ``retry_of`` is the id of the lost run that this one repeats; ``request_digest`` that of the request's body.
     """
 
@@ -32,6 +34,8 @@ class NewRun:
     priority: int = 0
     retries: int = 0
     gpus: int = 0
+    cpus: float = 0.0
+    memory: int = 0
     label: str | None = None
     kernel: str | None = None
     token: str = ""
@@ -60,6 +64,8 @@ class RunRecord:
     seconds: float | None
     priority: int
     gpus: int
+    cpus: float
+    memory: int
     label: str | None
     kernel: str | None
     token: str

@@ -63,7 +63,7 @@ class MetricSection:
 
     def __init__(self, state: RunState, metrics: MetricTable, figures: Figures, history: list[EarlierRun]) -> None:
         self._gates = state.gates
-        self._summaries = metrics.summaries
+        self._summaries = metrics.reported
         self._figures = figures
         provenance = (state.queued or {}).get("provenance") or {}
         baseline = provenance.get("baseline")

@@ -1,4 +1,4 @@
-"""The report's page: verdict, what went wrong, gates, metrics, trend, artifacts, the notebook, where it came from."""
+"""The report's page: verdict, what went wrong, gates, metrics, trend, resources, artifacts, notebook, origin."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .figures import Figures
 from .html import Html, el, table
 from .judgement import MetricSection, gates_section
 from .origin import provenance_section
+from .resources import resources_section
 from .styles import Styles
 from .trend import trend_section
 
@@ -67,6 +68,7 @@ class Page:
             gates_section(state),
             MetricSection(state, self._metrics, self._figures, self._history).render(),
             trend_section(state, self._metrics, self._figures, self._history),
+            resources_section(state),
             self._artifacts(),
             self._cells.section(),
             provenance_section(state),
@@ -147,6 +149,7 @@ _SECTIONS = {
     "gates": "Gates",
     "metrics": "Metrics",
     "trend": "Trend",
+    "resources": "Resources",
     "artifacts": "Artifacts",
     "notebook": "Notebook",
     "origin": "Where this came from",

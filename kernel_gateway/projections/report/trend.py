@@ -22,6 +22,7 @@ _KINDS: dict[str, str] = {Status.SUCCEEDED: "ok", Status.UNSTABLE: "missed"}
 
 def trend_section(state: RunState, metrics: MetricTable, figures: Figures, history: Sequence[EarlierRun]) -> Html | str:
     """Charts and a table of the earlier runs and this one; empty where no earlier run is known."""
+    # What the gateway measured is among the earlier runs' metrics only if a gate is about it.
     now = {name: value for name, summary in metrics.summaries.items() if (value := finite(summary.last)) is not None}
     names = _headlines(state.gates, now, history)
     if not names:

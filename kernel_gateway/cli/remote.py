@@ -21,19 +21,17 @@ from ..client.uploads import Tell
 from ..errors import EXIT_CODES, ConflictError, GatewayError, UnreachableError
 from ..events import EventType, Status
 from ..runner.ending import Cancellation
-from ..settings import PREFIX, RunOptions, Settings
+from ..settings import RunOptions, Settings
 from ..store.folder import load_projections
 from .mirror import Mirror
 from .progress import Progress, size_text
 from .source_run import SourceRun
+from .step import Step, idempotency_key
 
 if TYPE_CHECKING:
     from ..events import EventSink
     from ..runner.masking import Masker
     from ..store.baseline import Baseline
-
-KEY_VARIABLE = PREFIX + "IDEMPOTENCY_KEY"
-"""Environment variable with a submit's idempotency key, for whoever repeats whole commands."""
 
 CANCEL_SECONDS = 15.0
 """How long a cancelled run is followed to its end; Jenkins kills this command after 20."""
@@ -69,14 +67,16 @@ class RemoteRun(SourceRun):
         token: str | None,
         inputs: Sequence[str] = (),
         retries: int = 0,
+        step: Step | None = None,
         patience: Patience | None = None,
     ) -> None:
         """``inputs``: globs of the workspace's files, from the current folder on; ``retries``: how often a lost run
-        is started again.
+        is started again; ``step``: which step of its build this is.
         """
         super().__init__(content, path, options, settings, output_dir, cancel)
         self._inputs = inputs
         self._retries = retries
+        self._step = step
         self._patience = patience or Patience()
         self._sending, self._abandoned = threading.Event(), threading.Event()
         self._uploader = GatewayClient(url, token, patience=self._patience, remark=_remark, stop=self._sending)
@@ -186,7 +186,11 @@ class RemoteRun(SourceRun):
     def _submit(self, request: Request) -> None:
         if self._sending.is_set():
             raise Stopped
-        key, may_be_earlier = idempotency_key(os.environ, request)
+        if self._step is not None and (begun := self._step.begun()):
+            self._run = self._client.run(begun)
+            _remark(f"run {begun}, begun before, at {self._client.url}/runs/{begun}")
+            return
+        key, may_be_earlier = idempotency_key(os.environ, request, self._step)
         self._may_be_earlier = may_be_earlier
         attempt = 1
         while True:
@@ -201,6 +205,8 @@ class RemoteRun(SourceRun):
             if not (may_be_earlier and not submitted.is_ours and submitted.run.is_finished):
                 break
             attempt += 1
+        if self._step is not None:
+            self._step.keep(submitted.run.id)
         self._run = submitted.run
         what = f"run {submitted.run.id}" if submitted.is_ours else f"run {submitted.run.id}, begun before,"
         _remark(f"{what} at {self._client.url}/runs/{submitted.run.id}")
@@ -353,24 +359,6 @@ class _Sink:
 
     def flush(self) -> None:
         """Nothing is held back."""
-
-
-def idempotency_key(environ: Mapping[str, str], request: Request) -> tuple[str, bool]:
-    """The key of a submit, and whether it may be that of an earlier one without anybody having said so.
-
-    In a Jenkins build it is made of the build and the request, so that a step that is run again after its agent was
-    lost finds the run that it began.
-    """
-    if given := environ.get(KEY_VARIABLE):
-        return given, False
-    if not (tag := environ.get("BUILD_TAG")):
-        return os.urandom(16).hex(), False
-    import hashlib
-    import json
-
-    told = {**request.body, "secrets": sorted(request.body.get("secrets", {}))}
-    content = json.dumps([tag, told], sort_keys=True, default=str)
-    return hashlib.sha256(content.encode("utf-8", "replace")).hexdigest(), True
 
 
 def _remark(sentence: str) -> None:

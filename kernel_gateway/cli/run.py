@@ -7,14 +7,20 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import GatewayError, UsageError
 from ..runner.ending import Cancellation
 from ..settings import PREFIX, RunOptions, Settings
+from .options_file import CommandWithFile, OptionsFile, options_file
 from .owner_gates import gates_beside
+from .sizes import Size
+from .step import Step
+
+if TYPE_CHECKING:
+    from .source_run import SourceRun
 
 EPILOG = """\
 Exit codes: 0 succeeded, 1 a cell failed, 2 bad usage or unreadable source, 3 gate not met, 4 timed out,
@@ -28,10 +34,13 @@ Examples:
   kernel-gateway run train.ipynb --gateway http://gateway.example:8888 --input 'src/**'   (token: KERNEL_GATEWAY_TOKEN)
 """
 
+LONGEST_NAME = 200
+"""Characters of a run's name, which is a folder's as well."""
+
 positive = click.FloatRange(min=0, min_open=True)
 
 
-@click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=CommandWithFile, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("source", required=False)
 @click.option("-c", "code", metavar="CODE", help="Run this code instead of a source file.")
 @click.option(
@@ -50,16 +59,23 @@ positive = click.FloatRange(min=0, min_open=True)
 @click.option("--timeout", type=positive, metavar="S", help="Limit of the whole run, in seconds.")
 @click.option("--cell-timeout", type=positive, metavar="S", help="Limit of one cell, in seconds.")
 @click.option("--gpus", type=click.IntRange(min=0), default=0, metavar="N", help="GPUs that the agent must have.")
+@click.option("--cpus", type=positive, metavar="N", help="CPUs that the agent must have free; libraries use as many.")
+@click.option("--memory", type=Size(), metavar="SIZE", help="Memory that the agent must have free; also a limit.")
+@click.option("--max-memory", type=Size(), metavar="SIZE", help="Memory over which the run is stopped, e.g. 16G.")
+@click.option("--max-gpu-hours", type=positive, metavar="X", help="GPUs times hours after which the run is stopped.")
 @click.option("--label", metavar="L", help="Label that the agent must have.")
 @click.option(
-    "--env", "env_file", metavar="FILE", help="requirements.txt, pyproject.toml or environment.yml for the kernel."
+    "--env",
+    "env_file",
+    metavar="FILE",
+    help="Packages for the kernel: requirements.txt, pyproject.toml, environment.yml, renv.lock or Project.toml.",
 )
 @click.option(
     "--input",
     "inputs",
     multiple=True,
     metavar="GLOB",
-    help="Workspace files to send to a gateway; a run on this machine sees its folder as it is.",
+    help="Workspace files to send to a gateway; a run on this machine notes their digests.",
 )
 @click.option("--artifact", "artifacts", multiple=True, metavar="GLOB", help="Files to bring back. Repeatable.")
 @click.option(
@@ -85,7 +101,9 @@ positive = click.FloatRange(min=0, min_open=True)
 @click.option("--register", metavar="NAME", help="Register the MLflow model that the program logs.")
 @click.option("--promote", metavar="ALIAS", help="Give the registered model this alias if all gates are met.")
 @click.option("--allow-errors", is_flag=True, help="Go on after a failing cell.")
-@click.option("--output-dir", metavar="DIR", help="Where results go; default: kernel-runs/<source stem>.")
+@click.option("--output-dir", metavar="DIR", help="Where results go; default: kernel-runs/<name>.")
+@click.option("--name", metavar="NAME", help="Name of the run; default: the source's stem.")
+@click.option("--options", "options_file", metavar="FILE", help="Read options from a YAML or JSON file.")
 @click.option(
     "--gateway", metavar="URL", envvar="KERNEL_GATEWAY_URL", help="Run on a gateway service instead of this machine."
 )
@@ -131,7 +149,10 @@ def _leave(exit_code: int) -> None:
 def _run(
     source: str | None, code: str | None, gateway: str | None, options: dict[str, Any], cancel: Cancellation
 ) -> int:
-    content, path, name = _read_source(source, code)
+    content, path, stem = _read_source(source, code)
+    name = _check_name(options.pop("name")) or stem
+    file = options["options_file"] = options_file(click.get_current_context())
+    step = Step(file.step, file.path.absolute()) if file and file.step else None
     output_dir = Path(options.pop("output_dir") or Path("kernel-runs") / name)
     inputs, retries = options.pop("inputs"), options.pop("retries")
     options["gates"] += gates_beside(path)
@@ -144,7 +165,7 @@ def _run(
             from .tracker import check_remote
 
             run_options = check_remote(run_options)
-        return RemoteRun(
+        begun: SourceRun = RemoteRun(
             content,
             path,
             run_options,
@@ -155,10 +176,26 @@ def _run(
             token=os.environ.get(PREFIX + "TOKEN"),
             inputs=inputs,
             retries=retries,
-        ).run()
-    from .embedded import EmbeddedRun
+            step=step,
+        )
+    else:
+        from .embedded import EmbeddedRun
 
-    return EmbeddedRun(content, path, run_options, settings, output_dir, cancel).run()
+        begun = EmbeddedRun(content, path, run_options, settings, output_dir, cancel, inputs)
+    exit_code = begun.run()
+    if step is not None:
+        step.write_result(output_dir, exit_code, gateway)
+    return exit_code
+
+
+def _check_name(name: str | None) -> str | None:
+    """Raises `UsageError` for what can't be the name of a run: results lie in a folder of that name."""
+    if name is None or (name.isprintable() and 0 < len(name) <= LONGEST_NAME and name.strip(".") and "/" not in name):
+        return name
+    raise UsageError(
+        f"--name {name!r}: a run's name has 1 to {LONGEST_NAME} printable characters, no slash, and not only dots.",
+        field="name",
+    )
 
 
 def _read_source(source: str | None, code: str | None) -> tuple[bytes, Path | None, str]:
@@ -189,20 +226,27 @@ def _read_source(source: str | None, code: str | None) -> tuple[bytes, Path | No
 def _run_options(name: str, options: dict[str, Any]) -> RunOptions:
     pairs = options.pop("parameters")
     files = options.pop("parameter_files")
+    file: OptionsFile | None = options.pop("options_file")
     secrets = _secrets(options.pop("secrets"), os.environ)
-    parameters: Mapping[str, Any] = {}
-    if pairs or files:
+    parameters = dict(file.parameters) if file is not None else {}
+    if pairs or files or (file is not None and file.pairs):
         from ..sources import parse_parameters
 
-        parameters = parse_parameters(pairs, [_read_parameters(file) for file in files])
+        parameters = parse_parameters((), [_read_parameters(name) for name in files])
+        if file is not None:
+            parameters |= file.parameters
+            pairs = (*file.pairs, *pairs)
+        parameters |= parse_parameters(pairs)
     if options["artifacts"]:
         from ..runner.artifacts import check_glob
 
         for glob in options["artifacts"]:
             if problem := check_glob(glob):
                 raise UsageError(problem, field="artifact")
-    if options["env_file"] is not None and not Path(options["env_file"]).is_file():
-        raise UsageError(f"--env: there is no file {options['env_file']}.", field="env")
+    if options["env_file"] is not None:
+        from ..kernels.environment_specs import check_file
+
+        check_file(options["env_file"])
     return RunOptions(name=name, parameters=parameters, secrets=secrets, **options)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel_gateway.cli.remote import idempotency_key
+from kernel_gateway.cli.step import idempotency_key
 from kernel_gateway.client.request import Request
 from tests.client.gateway import ScriptedGateway
 from tests.client.results import Command, RunCode, log, record, wait_for

@@ -141,6 +141,19 @@ def cancel(gateway: str | None, ids: tuple[str, ...]) -> None:
             click.echo(f"{run.id}: {'has ended already: ' + run.status if run.is_finished else 'is being cancelled'}")
 
 
+@runs.command(context_settings=CONTEXT, epilog="Example: kernel-gateway runs promote 20261121-073012-9f3a1c2b")
+@click.argument("run")
+@click.option("--alias", metavar="NAME", default="champion", show_default=True, help="The alias that is given.")
+@click.option("--model", metavar="NAME", help="Which model, if the run has registered several.")
+@click.option("--mlflow", metavar="URI", help="MLflow; default: KERNEL_GATEWAY_MLFLOW, or that of the run itself.")
+@with_errors
+def promote(run: str, alias: str, model: str | None, mlflow: str | None) -> None:
+    """Give an alias (back) to the model version that RUN registered: a results folder, a run's id, or MLflow's."""
+    from .lineage import promote_run
+
+    click.echo(promote_run(run, alias, model, mlflow))
+
+
 @runs.command(context_settings=CONTEXT, epilog="Example: kernel-gateway runs artifacts ID --output-dir results")
 @click.argument("id")
 @click.option("--output-dir", metavar="DIR", type=click.Path(path_type=Path), help="Bring them back below DIR.")

@@ -7,6 +7,7 @@ its own (`process`); runners and web workers talk to that through `client`, and 
 - `mlflow_client`: the one module that calls MLflow. `follower` keeps one MLflow run up to date from a log file.
 - `note`: ``mlflow.json`` in a run's folder, which tells how far that got; together with the log it is the spool.
 - `process`, `client`: the tracker and how it is talked to. `kernel_hook`, `kernel_setup`: how cells join in.
+- `catalogue`: what is looked up there; `lineage`: where a model came from, and who used it; `promotion`: the rollback.
 - `uris`, `server`: where MLflow is, and how a server of one's own is started.
 """
 

@@ -1,19 +1,21 @@
 """Has a program's own MLflow calls land in the run's MLflow run. Runs in kernels of Python; `kernel_setup` sends it.
 
 Nothing happens before the program imports MLflow; then three functions of ``mlflow.tracking.fluent`` (3.x, 2.x) get
-a wrapper. MLflow alone would attach the first ``start_run()`` only, by MLFLOW_RUN_ID, and refuse to if the program
-names an experiment of its own.
+a wrapper, and so does the class that stands behind every ``models:/…``. MLflow alone would attach the first
+``start_run()`` only, by MLFLOW_RUN_ID, and refuse to if the program names an experiment of its own.
 
 - The first ``start_run()``, and any call that starts a run by itself, resumes the gateway's run.
 - Each later one becomes a child of it: resuming would refuse parameters that change from block to block.
 - A model that is logged while no run is active (3.x asks for none) is one of the gateway's run.
 - ``set_experiment()`` returns what it is asked for, but runs stay in the experiment of the gateway's run.
+- A registered model that the program loads becomes a tag of the run, by which `lineage` finds it.
 - Whoever sets another tracking URI, or asks for a run by its id, gets what MLflow gives.
 
 Must need nothing but the standard library, and work in Python 3.8.
 """
 
 import functools
+import hashlib
 import importlib.machinery
 import inspect
 import json
@@ -23,6 +25,8 @@ import time
 from typing import Any
 
 MODULE = "mlflow.tracking.fluent"
+MODELS_MODULE = "mlflow.store.artifact.models_artifact_repo"
+USED_TAG = "kernel_gateway.used."
 RUN_VARIABLE = "MLFLOW_RUN_ID"
 BLOCK_TAG = "kernel_gateway.block"
 MARK = "_kernel_gateway_original"
@@ -67,6 +71,33 @@ class Attachment:
         for name in ("start_run", "set_experiment"):
             if mlflow is not None and hasattr(mlflow, name):  # imported before, by a kernel that was kept warm
                 setattr(mlflow, name, getattr(fluent, name))
+
+    def patch_models(self, module: Any) -> None:
+        """Wrap the class that resolves ``models:/NAME@ALIAS``, whichever of MLflow's functions loads the model."""
+        repository = module.ModelsArtifactRepository
+        repository.__init__ = self.around_models(original(repository.__init__))
+
+    def around_models(self, resolve: Any) -> Any:
+        """Its ``__init__``, which remembers the version that it has found."""
+        known = set()
+
+        @functools.wraps(resolve)
+        def noted(repository: Any, artifact_uri: Any, *arguments: Any, **named: Any) -> None:
+            resolve(repository, artifact_uri, *arguments, **named)
+            name, version = getattr(repository, "model_name", None), getattr(repository, "model_version", None)
+            if not name or not version or (name, version) in known:
+                return
+            known.add((name, version))
+            try:
+                fluent = sys.modules[MODULE]
+                if self.is_here(fluent):
+                    value = json.dumps({"model": str(name), "version": str(version), "uri": str(artifact_uri)})
+                    fluent.MlflowClient().set_tag(self.run_id, used_tag(str(name), str(version)), value)
+            except Exception as error:  # noqa: BLE001 — the program has its model: no reason to fail it
+                print(f"[kernel-gateway] The use of {artifact_uri} can't be noted: {error}", file=sys.stderr)
+
+        setattr(noted, MARK, resolve)
+        return noted
 
     def around_start_run(self, fluent: Any, start_run: Any) -> Any:
         """``start_run`` that attaches."""
@@ -134,17 +165,23 @@ def original(function: Any) -> Any:
     return getattr(function, MARK, function)
 
 
+def used_tag(name: str, version: str) -> str:
+    """The tag of a run that has loaded a version of a registered model; names may hold what no tag may."""
+    return USED_TAG + hashlib.sha256(f"{name}/{version}".encode()).hexdigest()[:24]
+
+
 class Finder:
-    """Stands first among the import system's finders until the module comes along."""
+    """Stands first among the import system's finders until its module comes along."""
 
     _kernel_gateway_original = None  # as `MARK`: known again by a later run in the same kernel
 
-    def __init__(self, attachment: Attachment) -> None:
-        self.attachment = attachment
+    def __init__(self, module: str, patch: Any) -> None:
+        self.module = module
+        self.patch = patch
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """None for every module but one; that one gets a loader that patches it."""
-        if name != MODULE:
+        if name != self.module:
             return None
         sys.meta_path.remove(self)
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
@@ -153,7 +190,7 @@ class Finder:
 
             def exec_module(module: Any) -> None:
                 execute(module)
-                self.attachment.patch(module)
+                self.patch(module)
 
             spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
@@ -163,8 +200,9 @@ def install(uri: str, run_id: str, experiment_id: str, file: str, patience: floa
     """Attach this process to a run, now or when it imports MLflow."""
     attachment = Attachment(uri, run_id, experiment_id, file, patience)
     sys.meta_path[:] = [finder for finder in sys.meta_path if not hasattr(finder, MARK)]
-    fluent = sys.modules.get(MODULE)
-    if fluent is not None:
-        attachment.patch(fluent)
-    else:
-        sys.meta_path.insert(0, Finder(attachment))
+    for name, patch in ((MODULE, attachment.patch), (MODELS_MODULE, attachment.patch_models)):
+        module = sys.modules.get(name)
+        if module is not None:
+            patch(module)
+        else:
+            sys.meta_path.insert(0, Finder(name, patch))

@@ -22,9 +22,11 @@ from typing import Any
 
 import orjson
 
+from .catalogue import Catalogue
 from .client import UNKNOWN
 from .comparison import compare
 from .follower import Follower, Order
+from .lineage import trace
 from .mlflow_client import MlflowClient, Refused, Unavailable, set_up
 from .note import FILE, Note
 from .record import Point
@@ -103,6 +105,11 @@ class Tracker:
         follower.note.register = None
         return {"message": outcome.message, "failed": outcome.failed}
 
+    def lineage(self, reference: str, record: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Where a model or run came from, and what has used it; `record` is its ``run.json``, if at hand."""
+        self.client()  # MLflow is imported by then
+        return {"lineage": trace(Catalogue(self._uri), reference, record).to_dict()}
+
     def finish(self, run: str, seconds: float, folder: str | None = None) -> dict[str, Any]:
         """A run's results are all written: send the rest; answers when it is sent, a try failed or the time is over.
 
@@ -173,7 +180,7 @@ class Connection:
         except (ValueError, KeyError, AttributeError, TypeError):
             return
         try:
-            if do not in ("begin", "announce", "metrics", "compare", "register", "finish", "send"):
+            if do not in ("begin", "announce", "metrics", "compare", "register", "lineage", "finish", "send"):
                 raise Refused(f"There is no operation {do!r}.")
             answer = getattr(self._tracker, do)(**request)
         except (Unavailable, Refused) as error:

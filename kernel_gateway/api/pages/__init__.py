@@ -6,7 +6,7 @@ A new page is a file with its views and a template; name it below. Each view car
 
 from __future__ import annotations
 
-from . import assets, compare, login, run, runs
+from . import assets, compare, lineage, login, run, runs
 from .blueprint import pages
 
-__all__ = ["assets", "compare", "login", "pages", "run", "runs"]
+__all__ = ["assets", "compare", "lineage", "login", "pages", "run", "runs"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,6 +10,7 @@ from flask import Response, render_template, request
 
 from ...errors import UsageError
 from ...events import Status
+from ...projections.text import size_text
 from ..auth import scope
 from ..runs import runs_page
 from ..service import ALIVE_SECONDS, gateway
@@ -85,9 +87,37 @@ def agent_state() -> dict[str, Any] | None:
         "busy": state.get("busy") or 0,
         "labels": state.get("labels") or [],
         "gpus": gpus if isinstance(gpus, dict) else {},
-        "names": {record.id: record.name for record in gateway().runs.active()} if gpus else {},
+        "elsewhere": list(map(str, elsewhere)) if isinstance(elsewhere := state.get("elsewhere"), list) else [],
+        "free": [
+            *_free("CPUs", state.get("cpus"), lambda number: f"{number:g}"),
+            *_free("Memory", state.get("memory"), lambda number: size_text(int(number))),
+        ],
+        "holders": _holders(state.get("holders")),
+        "names": {record.id: record.name for record in gateway().runs.active()} if gpus or state.get("busy") else {},
         "pool": _pool(state.get("pool")),
     }
+
+
+def _free(name: str, amount: Any, write: Callable[[float], str]) -> list[dict[str, str]]:
+    """A chip that says how much of something is free for runs that ask for it."""
+    free, total = (amount.get("free"), amount.get("total")) if isinstance(amount, dict) else (None, None)
+    if not isinstance(free, int | float) or not isinstance(total, int | float):
+        return []
+    return [{"name": name, "count": f"{write(free)} of {write(total)} free"}]
+
+
+def _holders(holders: Any) -> list[dict[str, str]]:
+    """The runs that hold CPUs or memory, and how much; GPUs have chips of their own."""
+    shown = []
+    for holder in holders if isinstance(holders, list) else []:
+        if not isinstance(holder, dict):
+            continue
+        cpus, memory = holder.get("cpus"), holder.get("memory")
+        parts = [f"{cpus:g} CPUs"] if isinstance(cpus, int | float) and cpus else []
+        parts += [size_text(memory)] if isinstance(memory, int) and memory else []
+        if parts:
+            shown.append({"run": str(holder.get("run")), "share": ", ".join(parts)})
+    return shown
 
 
 def _pool(pool: Any) -> list[dict[str, str]]:

@@ -1,0 +1,104 @@
+"""What triggers need of Jenkins: whether a build with an id is there, starting one, when the last one succeeded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ...errors import UsageError
+
+if TYPE_CHECKING:
+    import jenkins
+
+ID_PARAMETER = "TRIGGER_ID"
+REASON_PARAMETER = "REASON"
+
+LOOKED_THROUGH = 500
+"""Builds, from the last one on, among which one is looked for."""
+
+LONGEST_REASON = 2000
+"""Bytes of a reason as it stands in a URL, where python-jenkins puts parameters; Jenkins takes 8 KiB in all."""
+
+
+class Builds:
+    """Jenkins, through a connection of python-jenkins (`connection.connect`). Raises `GatewayError`."""
+
+    def __init__(self, server: jenkins.Jenkins) -> None:
+        self._server = server
+
+    def check(self, job: str, parameters: Mapping[str, str]) -> list[str]:
+        """Look at a job before it is started; returns what a person should know of it.
+
+        Raises `UsageError` for a job that is not there, or lacks the parameter by which its builds are found again.
+        """
+        info = self._job(job, "buildable,property[parameterDefinitions[name]]")
+        names = {
+            definition["name"]
+            for part in info.get("property") or []
+            for definition in part.get("parameterDefinitions") or []
+        }
+        if ID_PARAMETER not in names:
+            raise UsageError(
+                f"The job {job!r} has no parameter {ID_PARAMETER}, by which a build is found again. Add string "
+                f"parameters {ID_PARAMETER} and {REASON_PARAMETER} to it; those of a Jenkinsfile "
+                "are there after its first build.",
+                field="job",
+            )
+        if not info.get("buildable", True):
+            raise UsageError(f"The job {job!r} is disabled in Jenkins. Enable it, or remove the trigger.", field="job")
+        lost = [name for name in (REASON_PARAMETER, *parameters) if name not in names]
+        return [f"The job {job!r} has no parameter {name}, so Jenkins drops it." for name in lost]
+
+    def find(self, job: str, id: str) -> str | None:
+        """URL of the build, or of the place in the queue, that carries an id; None if there is none."""
+        # The queue first: what leaves it in between is among the builds by then.
+        for item in self._server.get_queue_info():
+            if _carries(item, id) or f"{ID_PARAMETER}={id}" in str(item.get("params")).split():
+                return str(item.get("url") or "queue")
+        fields = f"builds[number,url,actions[parameters[name,value]]]{{0,{LOOKED_THROUGH}}}"
+        for build in self._job(job, fields).get("builds") or []:
+            if _carries(build, id):
+                return str(build["url"])
+        return None
+
+    def start(self, job: str, parameters: Mapping[str, str], id: str, reason: str) -> str:
+        """Start a build; returns the URL of its place in the queue."""
+        number = self._server.build_job(job, {**parameters, ID_PARAMETER: id, REASON_PARAMETER: _fitting(reason)})
+        return f"{self._server.server}queue/item/{number}/"
+
+    def last_success(self, job: str) -> float | None:
+        """When the last build that was neither failed nor unstable began, in seconds since 1970."""
+        build = self._job(job, "lastStableBuild[timestamp]").get("lastStableBuild")
+        return build["timestamp"] / 1000 if build else None
+
+    def _job(self, job: str, fields: str) -> dict[str, Any]:
+        import json
+
+        import jenkins
+        import requests
+
+        path = "".join(f"job/{quote(part, safe='')}/" for part in job.split("/"))
+        url = f"{self._server.server}{path}api/json?tree={quote(fields, safe='[],{}')}"
+        try:
+            answer: dict[str, Any] = json.loads(self._server.jenkins_open(requests.Request("GET", url)))
+        except jenkins.NotFoundException:
+            raise UsageError(f"Jenkins has no job {job!r}, or its user may not see it.", field="job") from None
+        return answer
+
+
+def _fitting(reason: str) -> str:
+    if len(quote(reason)) <= LONGEST_REASON:
+        return reason
+    while len(quote(reason)) > LONGEST_REASON:
+        reason = reason[: len(reason) * 9 // 10]
+    return reason + "…"
+
+
+def _carries(entry: Mapping[str, Any], id: str) -> bool:
+    return any(one.get("name") == ID_PARAMETER and one.get("value") == id for one in _parameters(entry))
+
+
+def _parameters(entry: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for action in entry.get("actions") or []:
+        yield from (action or {}).get("parameters") or []

@@ -54,6 +54,8 @@ def test_every_call_is_described_with_its_scope(app: Any) -> None:
     for rule in app.url_map.iter_rules():
         if rule.endpoint.startswith("pages."):
             continue  # for browsers: docs/web.md
+        if rule.endpoint.startswith("runners."):
+            continue  # for runners on other machines: docs/fleet.md
         scope = app.view_functions[rule.endpoint].scope
         path = re.sub(r"<(?:[^:<>]*:)?(\w+)>", r"{\1}", rule.rule)
         for method in rule.methods - {"HEAD", "OPTIONS"}:

@@ -16,7 +16,8 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ..errors import EXIT_CODES, GatewayError, StorageError, UnreachableError
 from ..events import EventType, Status
-from ..kernels.guard import die_with_parent, signal_all
+from ..kernels.guard import die_with_parent
 from ..settings import Settings
 from ..store.blobs import BlobStore
 from ..store.database import open_database
@@ -33,13 +34,12 @@ from ..store.folder import RunFolder
 from ..store.records import RetentionPolicy
 from ..store.retention import collect_garbage
 from ..store.runs import RunRecord, RunStore
+from .agent import RunnerHandle, make_agent
 from .layout import DataFolder, Place
-from .local import LocalAgent
 from .logs import log_to_stderr
-from .notes import find_runner, start_ticks, was_begun
+from .notes import was_begun
 from .retries import try_again
 from .runner_process import describe_loss
-from .runners import RunnerProcess
 from .vault import VaultClient
 
 log = logging.getLogger("kernel_gateway.dispatcher")
@@ -56,24 +56,17 @@ STATE_SECONDS = 2.0
 START_TRIES = 3
 """How often a run is started again whose runner ended before it had begun."""
 
-BEGIN_SECONDS = 15.0
-"""How long a runner may take to begin with its run; one that hangs is killed, and the run is queued again."""
-
 KILL_SECONDS = 25.0
 """After a cancel, how long a runner may take before it is killed; it needs less than 20 s by itself."""
 
 
 @dataclass
 class _Watched:
-    """A runner at work. ``runner`` is None for one that an earlier dispatcher started."""
+    """A run at work. ``noted``: what the database was told of who runs it."""
 
     record: RunRecord
-    pid: int
-    fd: int
-    runner: RunnerProcess | None
-    since: float = field(default_factory=time.monotonic)
-    begun: bool = False
-    noted: bool = False
+    runner: RunnerHandle
+    noted: list[str] | None = None
     running: bool = False
     cancelled: float = 0.0
 
@@ -95,7 +88,7 @@ class Dispatcher:
         self._settings = settings
         self._data = data
         self._store = store
-        self._agent = LocalAgent(settings, data)
+        self._agent = make_agent(settings, data)
         self._vault = VaultClient(data.vault_socket)
         self._blobs = BlobStore(data.blobs)
         self._watched: dict[str, _Watched] = {}
@@ -154,7 +147,7 @@ class Dispatcher:
 
     def step(self) -> None:
         """One round: ended runners, cancels, then new runs as long as they fit. Raises DBAPIError."""
-        self._agent.pool.step()
+        self._agent.step()
         if not self._adopted:
             self._adopt()
             self._adopted = True
@@ -176,23 +169,20 @@ class Dispatcher:
     def _adopt(self) -> None:
         """Take over the runs that an earlier dispatcher left, whether their runners live or not."""
         for record in self._store.active():
-            pid = find_runner(self._data.run(record.id))
-            if pid is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    fd = os.pidfd_open(pid)
-                    self._agent.hold(record.id, record.gpu_ids)
-                    self._watched[record.id] = _Watched(record, pid, fd, None)
-                    log.info("run %s goes on with runner %d", record.id, pid)
-                    continue
-            self._conclude(record, None)
+            runner = self._agent.adopt(record)
+            if runner is None:
+                self._conclude(record, None)
+                continue
+            self._watched[record.id] = _Watched(record, runner)
+            log.info("run %s goes on with its runner", record.id)
 
-    def _put_back(self, record: RunRecord) -> bool:
+    def _put_back(self, record: RunRecord, begun: bool) -> bool:
         """Queue a run again that was taken but of which no runner ever began; false if one may have.
 
         A runner that dies right away each time must not be started for ever.
         """
         tries = self._tries[record.id] = self._tries.get(record.id, 0) + 1
-        if tries > START_TRIES or was_begun(self._data.run(record.id)) or not self._store.put_back(record.id):
+        if tries > START_TRIES or begun or not self._store.put_back(record.id):
             del self._tries[record.id]
             return False
         log.info("run %s is queued again: it was not begun", record.id)
@@ -205,8 +195,8 @@ class Dispatcher:
         except (OSError, GatewayError) as error:
             self._end_without_runner(record, Status.FAILED, f"The run could not be started: {error}")
             return
-        self._watched[record.id] = _Watched(record, runner.pid, runner.fd, runner)
-        log.info("run %s started with runner %d", record.id, runner.pid)
+        self._watched[record.id] = _Watched(record, runner)
+        log.info("run %s was given a runner", record.id)
 
     def _secrets(self, record: RunRecord) -> dict[str, str]:
         try:
@@ -224,30 +214,23 @@ class Dispatcher:
     # -- looking after -------------------------------------------------------------------------------
 
     def _look_after(self, watched: _Watched) -> None:
-        record = watched.record
-        if select.select([watched.fd], [], [], 0)[0]:
-            self._conclude(record, watched.runner)
-            if watched.runner is not None:
-                watched.runner.close()
-            else:
-                os.close(watched.fd)
+        record, runner = watched.record, watched.runner
+        if runner.ended:
+            self._conclude(record, runner)
+            runner.close()
             del self._watched[record.id]
             self._agent.release(record.id)
             return
-        if not watched.noted:
-            gpus = self._agent.gpus_of(record.id)
-            self._store.set_runner(record.id, watched.pid, start_ticks(watched.pid) or 0, gpus)
-            watched.noted = True
+        if watched.noted != runner.gpus:
+            pid, ticks = runner.process or (0, 0)
+            self._store.set_runner(record.id, pid, ticks, runner.gpus)
+            watched.noted = list(runner.gpus)
         if not watched.running and self._has_started(record):
             self._store.set_running(record.id)
             watched.running = True
-        if not watched.begun:
-            watched.begun = was_begun(self._data.run(record.id))
-            if not watched.begun and time.monotonic() - watched.since > BEGIN_SECONDS:
-                log.warning("runner %d of run %s does not begin and is killed", watched.pid, record.id)
-                signal_all([watched.pid], signal.SIGKILL)
+        runner.look_after()
         if watched.cancelled and time.monotonic() - watched.cancelled > KILL_SECONDS:
-            signal_all([watched.pid], signal.SIGKILL)
+            runner.kill()
 
     def _has_started(self, record: RunRecord) -> bool:
         with contextlib.suppress(OSError):
@@ -258,23 +241,20 @@ class Dispatcher:
     def _cancel(self, record: RunRecord) -> None:
         watched = self._watched.get(record.id)
         if watched is not None:
-            # A runner that is not so far yet would die of the signal instead of ending its run.
-            if not watched.cancelled and was_begun(self._data.run(record.id)):
+            if not watched.cancelled and watched.runner.cancel():
                 watched.cancelled = time.monotonic()
-                signal_all([watched.pid], signal.SIGTERM)
         elif record.status == Status.QUEUED and record.id not in self._unended:
             self._end_without_runner(record, Status.CANCELLED, "Cancelled before it started.")
 
     # -- ending --------------------------------------------------------------------------------------
 
-    def _conclude(self, record: RunRecord, runner: RunnerProcess | None) -> None:
+    def _conclude(self, record: RunRecord, runner: RunnerHandle | None) -> None:
         """Enter in the database how a run ended whose runner is gone, or queue it again if it was never begun."""
         last = self._last_event(record)
         if last is not None and last["type"] == EventType.RUN_FINISHED:
             self._enter_end(record, last)
-        elif not self._put_back(record):
-            code = runner.exit_code() if runner is not None else None
-            self._end_without_runner(record, Status.LOST, describe_loss(code))
+        elif not self._put_back(record, runner.begun if runner is not None else was_begun(self._data.run(record.id))):
+            self._end_without_runner(record, Status.LOST, runner.loss() if runner is not None else describe_loss(None))
 
     def _last_event(self, record: RunRecord) -> dict[str, Any] | None:
         with contextlib.suppress(OSError, ValueError):
@@ -320,7 +300,7 @@ class Dispatcher:
             try:
                 folder.write_results()
                 Place(folder.path).clear()
-                self._agent.pool.sweep()
+                self._agent.sweep()
             except (GatewayError, OSError) as error:
                 log.error("the results of run %s can't be written: %s", record.id, error)
         finally:
@@ -334,11 +314,11 @@ class Dispatcher:
     # -- waiting -------------------------------------------------------------------------------------
 
     def _wait(self) -> None:
-        pool = self._agent.pool
-        fds: list[Any] = [self._wake, self._signalled, *pool.fds, *(watched.fd for watched in self._watched.values())]
-        starting = any(not watched.running for watched in self._watched.values())
+        runners = [watched.runner for watched in self._watched.values()]
+        fds: list[Any] = [self._wake, self._signalled, *self._agent.fds, *chain(*(runner.fds for runner in runners))]
+        starting = any(not watched.running and not watched.runner.tells for watched in self._watched.values())
         with contextlib.suppress(InterruptedError):
-            select.select(fds, [], [], min(STARTING_POLL_SECONDS if starting else POLL_SECONDS, pool.pause()))
+            select.select(fds, [], [], min(STARTING_POLL_SECONDS if starting else POLL_SECONDS, self._agent.pause()))
         with contextlib.suppress(BlockingIOError):
             while self._wake.recv(64):  # one look answers all who asked for it
                 pass

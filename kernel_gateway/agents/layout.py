@@ -77,6 +77,11 @@ class DataFolder:
         return self.root / "blobs"
 
     @property
+    def wheels(self) -> Path:
+        """Folder of wheels that the owner adds to the client's on ``/client/``; seldom there."""
+        return self.root / "wheels"
+
+    @property
     def warm(self) -> Path:
         """Folder of the places of kernels that were started before there was a run for them."""
         return self.root / "warm"

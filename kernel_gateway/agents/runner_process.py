@@ -7,6 +7,8 @@ happens to the rest of the service concerns it. SIGTERM cancels the run.
 ``warm DATA PLACE KERNEL ENV SERVERS STATUS`` makes a kernel ready first, in a place of its own, and then waits for
 the run, which stdin names. ENV is the kernel's environment file or empty, SERVERS a JSON object of interpreter → socket
 of its fork server. STATUS is a descriptor: ``ready``, or ``failed`` and why, is written to it.
+
+``results DATA RUN STATUS`` executes nothing: it computes the results of a run that a runner elsewhere has executed.
 """
 
 from __future__ import annotations
@@ -17,14 +19,18 @@ import select
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ..errors import GatewayError, KernelError, StorageError
+from ..errors import GatewayError, KernelError, ResourceError, StorageError
 from ..kernels import guard
+from ..kernels.environment_specs import split_extras
+from ..kernels.gpu_locks import GpuLocks, holders
+from ..kernels.resources import gpu_environment, thread_environment
 from ..kernels.sandbox import Sandbox
 from ..kernels.sandbox import wanted as sandbox_wanted
 from ..kernels.specs import Kernelspec, Kernelspecs, with_interpreter
@@ -44,7 +50,12 @@ from .notes import leave_note
 from .workspace import materialise, safe_path
 
 if TYPE_CHECKING:
+    from ..kernels.environments import Environment
     from ..tracking.client import Tracking
+
+
+LOCK_SECONDS = 10.0
+"""How long a run waits for a GPU that the dispatcher found free, but that somebody else has by now."""
 
 
 def place_environ(place: Place) -> dict[str, str]:
@@ -74,6 +85,8 @@ class ServiceRun:
         self._path = data.run(self._id)
         self._secrets: dict[str, str] = handed["secrets"]
         self._gpus: list[str] = handed["gpus"]
+        self._locks = GpuLocks()
+        self._at_home: bool = handed.get("home", True)
         self._fork_servers = _paths(handed["fork_servers"])
         self._place = place
         self._warm = warm
@@ -88,7 +101,7 @@ class ServiceRun:
         tracking = self._tracking(first["provenance"])
         try:
             program, problem = self._program()
-            problem = problem or self._make_workspace()
+            problem = problem or self._make_workspace() or self._lock_gpus(cancel)
             runner = Runner(
                 self._options(),
                 Workplace(
@@ -100,6 +113,7 @@ class ServiceRun:
                     sandbox=place_sandbox(self._place, self._data, self._settings),
                     fork_servers=self._fork_servers,
                     tracking=tracking,
+                    gpus=self._gpus,
                 ),
                 sink=folder.log,
                 blobs=self._blobs,
@@ -109,33 +123,38 @@ class ServiceRun:
                 warm=self._warm,
             )
             try:
-                # With an environment file the kernel runs in an interpreter that is yet to come.
-                if problem is None and not self._request.get("env"):
+                # With packages of its own the kernel runs in an interpreter that is yet to come.
+                own = program.environment if not self._request.get("kernel") else None
+                if problem is None and not self._request.get("env") and own is None:
                     runner.prelaunch(self._request.get("kernel") or program.kernel or program.language or "python3")
                 outcome = runner.run(program, first["provenance"], self._baseline(), problem, queued=True)
             finally:
                 runner.close()
             guard.sweep(0.0)
             folder.log.close()
-            folder.write_results()
+            if self._at_home or tracking is not None:  # MLflow gets them from here
+                folder.write_results()
             self._place.clear()  # what the run was to keep was copied out of it
         finally:
             folder.release()
             if tracking is not None:
-                tracking.client.finish(self._id, 0.0, self._path)
+                patience = 0.0 if self._at_home else self._settings.mlflow_send_seconds
+                tracking.client.finish(self._id, patience, self._path)
                 tracking.client.close()
         return outcome.exit_code
 
     def _tracking(self, provenance: Mapping[str, Any]) -> Tracking | None:
-        """What sends the run to MLflow, if the service has one; the service's tracker does the work."""
+        """What sends the run to MLflow, if the service has one: the service's tracker, or elsewhere one of its own."""
+        from ..tracking import is_installed
+
         uri = self._settings.mlflow
-        if not uri:
+        if not uri or not (self._at_home or is_installed()):
             return None
         from ..tracking.client import TrackerClient, Tracking, experiment_of
 
         name = self._request["name"]
         experiment = experiment_of(os.environ, provenance.get("build"), name)
-        client = TrackerClient(self._data.tracker_socket)
+        client = TrackerClient(self._data.tracker_socket) if self._at_home else TrackerClient.start(uri, os.environ)
         return Tracking(client, uri, self._id, self._path, experiment, name, self._settings.mlflow_patience)
 
     def _program(self) -> tuple[Program, GatewayError | None]:
@@ -168,6 +187,10 @@ class ServiceRun:
             timeout=min(filter(None, (timeout, limit)), default=None),
             cell_timeout=request.get("cell_timeout"),
             gpus=request.get("gpus") or 0,
+            cpus=request.get("cpus"),
+            memory=request.get("memory"),
+            max_memory=request.get("max_memory"),
+            max_gpu_hours=request.get("max_gpu_hours"),
             label=request.get("label"),
             env_file=str(self._place.work / safe_path(env["path"])) if env else None,
             artifacts=tuple(request.get("artifacts") or ()),
@@ -187,7 +210,8 @@ class ServiceRun:
         try:
             self._place.make()
             if self._request.get("env"):
-                files.append(self._request["env"])
+                env = self._request["env"]
+                files.append({**env, "path": split_extras(env["path"])[0]})
             materialise(work, files, self._blobs)
             if source.get("path"):
                 target = work / safe_path(source["path"])
@@ -205,8 +229,24 @@ class ServiceRun:
         return folder if folder.is_dir() else self._place.work
 
     def _environ(self) -> dict[str, str]:
-        gpus = ",".join(self._gpus)
-        return {**place_environ(self._place), "CUDA_VISIBLE_DEVICES": gpus, **self._secrets, RUN_VARIABLE: self._id}
+        environ = place_environ(self._place)
+        environ |= {**gpu_environment(self._gpus), **thread_environment(self._request.get("cpus"), environ)}
+        return {**environ, **self._secrets, RUN_VARIABLE: self._id}
+
+    def _lock_gpus(self, cancel: Cancellation) -> GatewayError | None:
+        """Hold the run's GPUs against others of this user, who may have got in between; until this process ends."""
+        deadline = time.monotonic() + LOCK_SECONDS
+        try:
+            while not self._locks.take(len(self._gpus), self._gpus) and self._gpus and not cancel.count:
+                if time.monotonic() > deadline:
+                    words = ", ".join(holders(self._gpus))
+                    return ResourceError(
+                        f"The run's GPUs were taken by others: {words}. Submit it again.", field="gpus"
+                    )
+                time.sleep(0.1)
+        except ResourceError as error:
+            return error
+        return None
 
     def _baseline(self) -> Any:
         baseline = self._request.get("baseline")
@@ -222,18 +262,23 @@ class WarmRunner:
         self._kernel = kernel
         self._env = env
         self._servers = servers
+        self._environment: Environment | None = None
         self._settings = Settings.from_environ(os.environ)
 
     def start(self) -> WarmKernel:
         """Make the kernel ready. Raises `GatewayError` or OSError."""
         self._place.make()
         leave_note(self._place.folder, os.getpid())
+        spec = self._spec()
+        environ, sandbox = place_environ(self._place), place_sandbox(self._place, self._data, self._settings)
+        if self._environment is not None:
+            environ, sandbox = self._environment.environ(environ), self._environment.within(sandbox)
         warm = WarmKernel(
-            self._spec(),
+            spec,
             cwd=self._place.work,
-            environ=place_environ(self._place),
+            environ=environ,
             settings=self._settings,
-            sandbox=place_sandbox(self._place, self._data, self._settings),
+            sandbox=sandbox,
             fork_servers=self._servers,
             wake_fd=0,
         )
@@ -248,10 +293,15 @@ class WarmRunner:
         spec = Kernelspecs().resolve(self._kernel)
         if not self._env:
             return spec
-        from ..kernels.environments import build_environment, default_cache
+        from ..kernels.environments import Cache, build_environment
 
-        cache = Path(self._settings.env_cache) if self._settings.env_cache else default_cache()
-        return with_interpreter(spec, build_environment(Path(self._env), cache, print).python)
+        sandbox = place_sandbox(self._place, self._data, self._settings)
+        environ = place_environ(self._place)
+        self._environment = build_environment(
+            Path(self._env), Cache.of(self._settings), print, environ=environ, sandbox=sandbox
+        )
+        python = self._environment.python
+        return spec if python is None else with_interpreter(spec, python)
 
     @staticmethod
     def wait(warm: WarmKernel) -> bytes:
@@ -266,6 +316,10 @@ def main(arguments: list[str]) -> int:
     guard.become_subreaper()
     what, root, *rest, status = arguments
     data = DataFolder(Path(root))
+    if what == "results":
+        from .results import write_results
+
+        return write_results(data, *rest)
     return run(data, *rest) if what == "run" else keep_warm(data, int(status), *rest)
 
 

@@ -66,13 +66,15 @@ def create_app(settings: Settings) -> OpenAPI:
 def _blueprints() -> Iterator[APIBlueprint]:
     from .agents import agents
     from .blobs import blobs
+    from .client import client
     from .events import stream
     from .health import health
     from .kernelspecs import kernelspecs
     from .results import results
+    from .runners import runners
     from .runs import runs
 
-    yield from (runs, stream, results, blobs, kernelspecs, agents, health)
+    yield from (runs, stream, results, blobs, kernelspecs, agents, client, runners, health)
 
 
 @auth.scope(auth.PUBLIC)

@@ -6,11 +6,15 @@ from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
+from .agent_views import AgentList, AgentView, AmountView
 from .answers import json_answer
 from .auth import scope
 from .problems import answers
-from .schemas import PREFIX, AgentList, AgentView
+from .schemas import PREFIX
 from .service import ALIVE_SECONDS, gateway
+
+NOTHING = {"total": 0, "free": 0}
+"""What an agent has of something that it does not tell of."""
 
 agents = APIBlueprint(
     "agents",
@@ -34,8 +38,16 @@ def list_agents() -> Response:
         slots=state.get("slots") or 0,
         busy=state.get("busy") or 0,
         gpus=state.get("gpus") or {},
+        elsewhere=state.get("elsewhere") or [],
+        devices=state.get("devices") or [],
+        gpu_problem=state.get("gpu_problem") or "",
+        cpus=AmountView(**(state.get("cpus") or NOTHING)),
+        memory=AmountView(**(state.get("memory") or NOTHING)),
+        holders=state.get("holders") or [],
         labels=state.get("labels") or [],
         pool=state.get("pool") or [],
+        nodes=state.get("nodes") or [],
+        problem=state.get("problem") or "",
         alive=state["age"] < ALIVE_SECONDS,
     )
     return json_answer(AgentList(agents=[view]))

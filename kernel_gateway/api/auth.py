@@ -19,6 +19,9 @@ from .service import gateway
 PUBLIC = "public"
 """Instead of a scope: anybody may call it."""
 
+RUNNER = "runner"
+"""Instead of a scope: the runner of the run that the call is about, by the run's pass."""
+
 View = TypeVar("View", bound=Callable[..., Any])
 
 
@@ -52,6 +55,11 @@ def check() -> None:
     needed = getattr(view, "scope", None)
     if needed == PUBLIC:
         return
+    if needed == RUNNER:
+        from .runners import check as check_pass
+
+        check_pass(_bearer())
+        return
     if "Authorization" in request.headers:
         token = _of_header()
     elif request.method in sessions.SAFE_METHODS or getattr(view, "form", False):
@@ -71,11 +79,15 @@ _NO_TOKEN = (
 )
 
 
-def _of_header() -> TokenRecord:
+def _bearer() -> str:
     kind, _, plain = request.headers.get("Authorization", "").strip().partition(" ")
     if kind.lower() != "bearer" or not plain.strip():
         raise AuthError(_NO_TOKEN)
-    token = gateway().tokens.check(plain.strip())
+    return plain.strip()
+
+
+def _of_header() -> TokenRecord:
+    token = gateway().tokens.check(_bearer())
     if token is None:
         raise AuthError("The token is unknown, revoked or expired. Ask the gateway's owner for another.")
     return token

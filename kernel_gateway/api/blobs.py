@@ -59,8 +59,7 @@ def send(path: BlobPath) -> Response:
     target = service.blobs.path(path.sha256)
     request.max_content_length = service.settings.max_blob_mb << 20
     if touch(target):
-        while _next(request.stream):
-            pass  # a client that is still sending would find a broken connection instead of the answer
+        drain(request.stream)
         return json_answer(BlobView(sha256=path.sha256, size=target.stat().st_size))
     size = receive(request.stream, target, path.sha256)
     return json_answer(BlobView(sha256=path.sha256, size=size), 201)
@@ -94,6 +93,12 @@ def fetch(path: BlobPath) -> Response:
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
     return response
+
+
+def drain(stream: IO[bytes]) -> None:
+    """Read an upload that is not needed: a client still sending it would find a broken connection, not the answer."""
+    while _next(stream):
+        pass
 
 
 def receive(stream: IO[bytes], target: Path, digest: str) -> int:

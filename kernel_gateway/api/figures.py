@@ -31,6 +31,7 @@ from ..errors import NotFoundError
 from ..events import EventType, Status, parse_time
 from ..store.database import reading
 from ..store.eventlog import LogReader
+from ..store.incoming import BEGUN
 from ..store.models import runs
 from .service import EVENTS, Gateway
 
@@ -99,6 +100,18 @@ def _agent(gateway: Gateway) -> Iterator[Metric]:
         yield _gauge("slots", "Runs at once.", state.get("slots") or 0)
         yield _gauge("slots_busy", "Slots that are taken.", state.get("busy") or 0)
         yield _gauge("dispatcher_age_seconds", "Seconds since the dispatcher's last sign of life.", state["age"])
+        gpus = state.get("gpus") or {}
+        held = sum(1 for run in gpus.values() if run)
+        yield _gauge("gpus", "GPUs of the agent.", len(gpus))
+        yield _gauge("gpus_held", "GPUs that a run holds.", held)
+        by_gpu = GaugeMetricFamily("kernel_gateway_gpu_held", "1 for a GPU that a run holds, else 0.", labels=["gpu"])
+        for gpu, run in gpus.items():
+            by_gpu.add_metric([gpu], 1 if run else 0)
+        yield by_gpu
+        for name, what in (("cpus", "CPUs"), ("memory_bytes", "Bytes of memory")):
+            amount = state.get(name.removesuffix("_bytes")) or {}
+            yield _gauge(name, f"{what} that runs may ask for.", amount.get("total") or 0)
+            yield _gauge(f"{name}_free", f"{what} that no run holds that asked for it.", amount.get("free") or 0)
 
 
 def _oldest(gateway: Gateway) -> float:
@@ -206,7 +219,8 @@ class _Totals:
         self._observe("run_seconds", row.seconds or (row.finished - row.created).total_seconds())
         folder = gateway.data.run(row.id)
         with contextlib.suppress(OSError, NotFoundError):
-            begun = (folder / RUNNER_NOTE).stat().st_mtime
+            note = folder / RUNNER_NOTE
+            begun = (note if note.exists() else folder / BEGUN).stat().st_mtime
             self._observe("queue_wait_seconds", begun - row.created.timestamp())
             ready = _kernel_ready(folder / EVENTS)
             if ready is not None:

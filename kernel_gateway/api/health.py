@@ -25,7 +25,7 @@ health = APIBlueprint(
 @scope(PUBLIC)
 def healthz() -> Response:
     """This web worker answers."""
-    return json_answer(HealthView(status="ok", version=__version__))
+    return json_answer(HealthView(status="ok", version=__version__, problem=""))
 
 
 @health.get("/readyz", responses={"200": HealthView, "503": answers(503)["503"]})
@@ -40,7 +40,7 @@ def readyz() -> Response:
         raise UnreachableError(
             "The dispatcher gave no sign of life in the last seconds; runs are queued but not started."
         )
-    return json_answer(HealthView(status="ready", version=__version__))
+    return json_answer(HealthView(status="ready", version=__version__, problem=agent.get("problem") or ""))
 
 
 @health.get(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from ..errors import UsageError
 from ..events import Status
+from ..settings import parse_size
 from ..store.runs import RunRecord
 
 PREFIX = "/api/v1"
@@ -16,11 +18,39 @@ DEPTH_LIMIT = 100
 """Most levels of a request's JSON; deeper values could not be written to an event log."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the content, hexadecimal.")]
+
+
+def memory_size(value: Any) -> Any:
+    """Bytes of a size that is written as text. Raises ValueError for what is none."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_size(value, "memory")
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
 # PostgreSQL takes no NUL, and no header or log line wants the others.
 Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=200)]
 Word = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", min_length=1, max_length=200)]
 FilePath = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", min_length=1, max_length=4096)]
 Seconds = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+Cpus = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+Memory = Annotated[
+    int,
+    Field(gt=0, le=2**62),
+    BeforeValidator(memory_size),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 2**62},
+                {"type": "string", "pattern": r"^[1-9][0-9]{0,5}([KMGT]i?)?$"},
+            ],
+            "description": "Bytes, or text such as `8G`.",
+        },
+        mode="validation",
+    ),
+]
 Size = Annotated[int, Field(ge=0, le=2**53)]
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
 VariableValue = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=100_000)]
@@ -81,8 +111,16 @@ class RunRequest(Body):
     timeout: Seconds | None = Field(default=None, description="Limit of the whole run, in seconds.")
     cell_timeout: Seconds | None = Field(default=None, description="Limit of one cell, in seconds.")
     gpus: int = Field(default=0, ge=0, le=1024, description="GPUs that the agent must have.")
+    cpus: Cpus | None = Field(default=None, description="CPUs that the agent must have free; libraries use as many.")
+    memory: Memory | None = Field(default=None, description="Memory that the agent must have free; also a limit.")
+    max_memory: Memory | None = Field(default=None, description="Memory over which the run is stopped.")
+    max_gpu_hours: Cpus | None = Field(default=None, description="GPUs times hours after which the run is stopped.")
     label: Word | None = Field(default=None, description="Label that the agent must have.")
-    env: FileRef | None = Field(default=None, description="requirements.txt, pyproject.toml or environment.yml.")
+    env: FileRef | None = Field(
+        default=None,
+        description="Environment file: requirements.txt, pyproject.toml (`pyproject.toml[EXTRA]` for optional "
+        "dependencies), environment.yml, renv.lock or Project.toml. What it refers to belongs in the workspace.",
+    )
     artifacts: list[str] = Field(default=[], max_length=1000, description="Globs of files to keep.")
     require: list[str] = Field(default=[], max_length=1000, description="Gates, e.g. `accuracy >= 0.9`.")
     gate_fails: bool = Field(default=False, description="A missed gate makes the run failed instead of unstable.")
@@ -219,6 +257,8 @@ class RunView(BaseModel):
     seconds: float | None
     priority: int
     gpus: int
+    cpus: float = Field(description="CPUs that it asked for; 0 for no wish.")
+    memory: int = Field(description="Bytes that it asked for; 0 for no wish.")
     label: str | None
     kernel: str | None
     token: str = Field(description="Name of the token that it was submitted with.")
@@ -247,6 +287,8 @@ class RunView(BaseModel):
             seconds=record.seconds,
             priority=record.priority,
             gpus=record.gpus,
+            cpus=record.cpus,
+            memory=record.memory,
             label=record.label,
             kernel=record.kernel,
             token=record.token,
@@ -309,40 +351,12 @@ class KernelspecList(BaseModel):
     kernelspecs: list[KernelspecView]
 
 
-class PoolView(BaseModel):
-    """Kernels of one kind that an agent keeps warm."""
-
-    kernel: str
-    env: str | None = Field(None, description="Environment file of the kernels, if they have one.")
-    idle: int = Field(description="Ready for a run.")
-    starting: int = Field(description="Not ready yet.")
-    target: int = Field(description="How many there should be now; it follows demand.")
-    problem: str = Field("", description="Why the last one was lost, until one works again.")
-
-
-class AgentView(BaseModel):
-    """A place where runs are executed."""
-
-    name: str
-    slots: int = Field(description="Runs at once.")
-    busy: int = Field(description="Slots that are taken.")
-    gpus: dict[str, str | None] = Field(description="GPU to the run that holds it, or null.")
-    labels: list[str]
-    pool: list[PoolView] = Field(description="Idle kernels that are kept ready.")
-    alive: bool = Field(description="Whether it gave a sign of life in the last seconds.")
-
-
-class AgentList(BaseModel):
-    """The agents."""
-
-    agents: list[AgentView]
-
-
 class HealthView(BaseModel):
     """That the service is up."""
 
     status: str
     version: str
+    problem: str = Field("", description="Why runs wait although the service is ready, e.g. for a cluster.")
 
 
 def utc(moment: datetime | None) -> str | None:

@@ -12,11 +12,14 @@ from typing import Any
 
 import orjson
 
+from ..agents.fleet import check_nodes
 from ..agents.retries import new_run_id
 from ..agents.workspace import check_workspace, safe_path
 from ..errors import GateError, ResourceError, SourceError, StorageError, UnreachableError, UsageError
 from ..events import EventType
 from ..gates import parse_gate
+from ..kernels.environment_specs import check_name
+from ..kernels.resources import check_cpus_and_memory
 from ..runner.artifacts import check_glob
 from ..runner.masking import Masker, MaskingSink
 from ..runner.plan import Plan, make_plan
@@ -58,6 +61,8 @@ def submit(
                 name=request.name,
                 priority=request.priority,
                 gpus=request.gpus,
+                cpus=request.cpus or 0.0,
+                memory=request.memory or 0,
                 label=request.label,
                 kernel=plan.default.name,
                 token=token,
@@ -87,6 +92,10 @@ def _options(request: RunRequest) -> RunOptions:
         timeout=request.timeout,
         cell_timeout=request.cell_timeout,
         gpus=request.gpus,
+        cpus=request.cpus,
+        memory=request.memory,
+        max_memory=request.max_memory,
+        max_gpu_hours=request.max_gpu_hours,
         label=request.label,
         env_file=request.env.path if request.env else None,
         artifacts=tuple(request.artifacts),
@@ -196,6 +205,7 @@ def _check_blobs(gateway: Gateway, request: RunRequest, findings: _Findings) -> 
     if request.env is not None:
         with findings.of("env"):
             safe_path(request.env.path)
+            check_name(request.env.path)
             if not touch(gateway.blobs.path(request.env.sha256)):
                 raise UsageError(
                     f"The content of {request.env.path!r} is not on the gateway. Send it as a blob first.", field="env"
@@ -245,6 +255,9 @@ def _check_resources(gateway: Gateway, request: RunRequest) -> None:
     agent = gateway.agent()
     if agent is None:
         return
+    if "nodes" in agent:
+        check_nodes(agent, request.gpus, request.cpus, request.memory, request.label)
+        return
     labels, gpus = agent.get("labels") or [], agent.get("gpus") or {}
     if request.label is not None and request.label not in labels:
         raise ResourceError(
@@ -257,6 +270,9 @@ def _check_resources(gateway: Gateway, request: RunRequest) -> None:
             f"{len(gpus)}.",
             field="gpus",
         )
+    cpus, memory = (agent.get(name) or {} for name in ("cpus", "memory"))
+    if cpus and memory:
+        check_cpus_and_memory(request.cpus, request.memory, cpus["total"], memory["total"])
 
 
 def _check_mlflow(gateway: Gateway, request: RunRequest) -> None:

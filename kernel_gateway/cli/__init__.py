@@ -17,6 +17,9 @@ COMMANDS = {
     "token": "kernel_gateway.cli.token:token",
     "kernels": "kernel_gateway.cli.kernels:kernels",
     "mlflow": "kernel_gateway.cli.mlflow:mlflow",
+    "triggers": "kernel_gateway.cli.triggers:triggers",
+    "lineage": "kernel_gateway.cli.lineage:lineage",
+    "jobs": "kernel_gateway.cli.jobs:jobs",
 }
 """Command → where it is defined."""
 

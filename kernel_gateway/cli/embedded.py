@@ -13,16 +13,16 @@ import click
 
 from ..errors import GatewayError, SourceError, StorageError
 from ..kernels import guard
-from ..kernels.resources import check_label, gpu_environment
 from ..kernels.specs import Kernelspecs
 from ..runner.ending import Cancellation
 from ..runner.entering import RUN_VARIABLE
 from ..runner.run import Outcome, Runner, Workplace
 from ..settings import PREFIX, RunOptions, Settings
-from ..sources import LANGUAGE_BY_SUFFIX, load_source, peek_kernel
+from ..sources import LANGUAGE_BY_SUFFIX, load_source, peek_kernel, peek_packages
 from ..sources.program import Program
 from ..store.baseline import Baseline
 from ..store.folder import RunFolder
+from .machine import MachineShare
 from .printer import ConsolePrinter
 from .source_run import SourceRun
 from .summary import summary
@@ -50,17 +50,23 @@ class EmbeddedRun(SourceRun):
         settings: Settings,
         output_dir: Path,
         cancel: Cancellation,
+        inputs: tuple[str, ...] = (),
     ) -> None:
+        """``inputs``: globs of files whose digests are to be noted; the others as for every run."""
         super().__init__(content, path, options, settings, output_dir, cancel)
+        self._globs = inputs
+        self._inputs: list[dict[str, Any]] = []
         self._id = new_run_id()
         self._specs = Kernelspecs()
         self._cwd = path.absolute().parent if path is not None else Path.cwd()
         self._suffix = path.suffix if path is not None else ""
         self._tracking: Tracking | None = None
         self._history: list[dict[str, Any]] = []
+        self._share = MachineShare()
 
     def run(self) -> int:
         """Run to the end; everything that was started is gone when this returns."""
+        self._inputs = self._noted_inputs()
         named = self._start_tracking()
         strangers = frozenset(guard.children(os.getpid()))
         # Whatever a killed guard leaves behind becomes our child, so that it can be swept up.
@@ -85,9 +91,20 @@ class EmbeddedRun(SourceRun):
             self._end_tracking(folder)
         finally:
             folder.release()
+            self._share.give_back()
             if self._tracking is not None:
                 self._tracking.client.close()
         return outcome.exit_code
+
+    def _noted_inputs(self) -> list[dict[str, Any]]:
+        """Path, digest and size of the files that `--input` names. Raises `UsageError` when a glob matches none."""
+        if not self._globs:
+            return []
+        from ..client.workspace import find_files, hash_files
+
+        here = Path.cwd().resolve()
+        files = hash_files(find_files(here, self._globs, cwd=here).files)
+        return [{"path": file.path, "sha256": file.sha256, "size": file.size} for file in files]
 
     def _start_tracking(self) -> Baseline | None:
         """Start a tracker if the run is to go to MLflow, and read the baseline that the user names, if it is a file."""
@@ -129,8 +146,9 @@ class EmbeddedRun(SourceRun):
             specs=self._specs,
         )
         try:
-            # With --env the kernel runs in an interpreter that is yet to come.
-            if problem is None and self._options.env_file is None:
+            # With packages of its own the kernel runs in an interpreter that is yet to come.
+            early = problem is None and self._options.env_file is None
+            if early and (self._options.kernel or not peek_packages(self._content)):
                 runner.prelaunch(self._guess_kernel())
             program, unreadable = self._load()
             return runner.run(
@@ -148,12 +166,12 @@ class EmbeddedRun(SourceRun):
         return {**environ, **self._options.secrets, RUN_VARIABLE: self._id}
 
     def _prepare(self, place: Workplace) -> GatewayError | None:
-        """Get what the run asks of this machine, GPUs and a label; the error if it can't be had."""
+        """Get what the run asks of this machine; the error if it can't be had."""
         try:
-            check_label(self._options.label, self._settings.labels)
-            place.environ = {**place.environ, **gpu_environment(self._options.gpus, os.environ)}
+            place.gpus = self._share.take(self._options, self._settings, self._cancel)
         except GatewayError as error:
             return error
+        place.environ = {**place.environ, **self._share.environ}
         return None
 
     def _guess_kernel(self) -> str:
@@ -182,6 +200,7 @@ class EmbeddedRun(SourceRun):
     def _provenance(self, baseline: Baseline | None) -> dict[str, Any]:
         return {
             **self._origin(self._cwd),
+            **({"inputs": self._inputs} if self._inputs else {}),
             "baseline": baseline.to_dict() if baseline else None,
             "history": self._history,
             "command": "run",

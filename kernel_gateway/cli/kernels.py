@@ -94,6 +94,44 @@ def doctor_command(names: tuple[str, ...]) -> None:
     sys.exit(0 if all(checkup.works for checkup in checkups) else 1)
 
 
+@kernels.command(
+    "environments",
+    context_settings=CONTEXT,
+    epilog="""\
+\b
+Examples:
+  kernel-gateway kernels environments
+  kernel-gateway kernels environments --prune --days 7
+""",
+)
+@click.option("--prune", is_flag=True, help="Remove what was not used for long, and what is over the size.")
+@click.option(
+    "--days", type=click.FloatRange(min=0), metavar="N", help="With --prune: days without use; default: the setting's."
+)
+def environments_command(prune: bool, days: float | None) -> None:
+    """List the environments that were built for `run --env` on this machine, the least recently used first."""
+    from ..kernels.environment_cache import Cache
+    from ..settings import Settings
+
+    try:
+        cache = Cache.of(Settings.from_environ(os.environ))
+    except GatewayError as error:
+        click.echo(f"kernel-gateway: {error}", err=True)
+        sys.exit(error.exit_code)
+    if prune:
+        removed = cache.prune(days)
+        size = sum(entry.size for entry in removed) / (1 << 20)
+        click.echo(f"Removed {len(removed)} environments with {size:.0f} MiB from {cache.folder}.")
+        return
+    rows = [["id", "made from", "language", "packages", "MiB", "used"]]
+    for entry in cache.entries():
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
+        name = entry.file if entry.complete else "(not finished)"
+        size_text = f"{entry.size / (1 << 20):.0f}"
+        rows.append([entry.folder.name[:12], name, entry.language, str(entry.packages), size_text, used])
+    click.echo(doctor.columns(rows) if len(rows) > 1 else f"There are no environments below {cache.folder}.")
+
+
 def examine(kernelspec: Kernelspec, settings: Settings) -> Checkup:
     """Try one kernel, in an empty folder of its own."""
     checkup = Checkup(_name(kernelspec), kernelspec.language)

@@ -17,9 +17,10 @@ import click
 
 from ..errors import GatewayError, UnreachableError, UsageError
 from ..kernels import sandbox
-from ..settings import PREFIX, Settings
+from ..settings import PREFIX, Settings, parse_size
 from .gateways import require_service
 from .processes import Child
+from .serve_triggers import trigger_processes
 
 READY_SECONDS = 60.0
 
@@ -41,9 +42,17 @@ LONGEST_SOCKET_PATH = 107
 @click.option("--database", metavar="URL", help="Database, e.g. postgresql+psycopg://…; default: SQLite in DIR.")
 @click.option("--slots", type=click.IntRange(min=1), metavar="N", help="Runs at once on this machine; default 2.")
 @click.option("--gpus", metavar="LIST", help="GPUs of this machine, e.g. 0,1, or none; default: what NVML finds.")
+@click.option("--cpus", type=float, metavar="N", help="CPUs that runs may ask for; default: what the machine has.")
+@click.option("--memory", metavar="SIZE", help="Memory that runs may ask for, e.g. 48G; default: what the machine has.")
 @click.option("--warm", metavar="LIST", help="Idle kernels kept ready, e.g. python3=2,ir=1.")
 @click.option("--preload", metavar="LIST", help="Python modules that kernels find imported, e.g. numpy,pandas.")
 @click.option("--mlflow", metavar="URI", help="MLflow that runs are sent to: a URI, local for one's own, or off.")
+@click.option("--agent", metavar="URL", help="Where runs are executed: local (default), or a Ray cluster, ray://….")
+@click.option(
+    "--node-url", metavar="URL", help="Address at which a cluster's nodes reach this gateway; default: its own."
+)
+@click.option("--triggers", metavar="FILE", help="Check the triggers of this file again and again.")
+@click.option("--trigger-interval", type=float, metavar="S", help="Seconds between two checks; default 300.")
 @click.option("--config", metavar="FILE", help="TOML file of settings; options and environment count more.")
 @click.option("--drain-timeout", type=float, metavar="S", help="Seconds to wait for runs when stopped; default 0.")
 @click.option("--tls-cert", metavar="FILE", help="TLS certificate; with --tls-key the service speaks HTTPS.")
@@ -98,6 +107,8 @@ class Supervisor:
         self._prepare()
         token = self._first_token()
         listener = self._listen()
+        self._settings = replace(self._settings, node_url=self._settings.node_url or self._address(listener))
+        self._check_agent()
         from ..agents.vault import Vault
 
         vault = Vault(self._data.vault_socket)
@@ -106,6 +117,7 @@ class Supervisor:
             Child("dispatcher", [sys.executable, "-m", "kernel_gateway.agents.dispatcher"], environ),
             Child("web server", self._gunicorn(listener), environ, (listener.fileno(),)),
             *self._mlflow,
+            *trigger_processes(self._settings, self._data, environ),
         ]
         try:
             for child in children:
@@ -151,6 +163,10 @@ class Supervisor:
         if self._settings.tls_cert:
             self._check_tls()
         sandbox.wanted(self._settings.sandbox)
+        if self._settings.cpus < 0:
+            raise UsageError("--cpus: write how many CPUs runs may ask for, e.g. 16.", field="cpus")
+        if self._settings.memory:
+            parse_size(self._settings.memory, "memory")
         if self._settings.warm or self._settings.preload:
             from ..agents.pool import check_warm
 
@@ -169,6 +185,15 @@ class Supervisor:
             migrate(self._engine)
         except DBAPIError as error:
             raise UnreachableError(f"The database can't be used: {error.orig}") from error
+
+    def _check_agent(self) -> None:
+        """Raise `UsageError` for an agent that can't work."""
+        from ..agents.agent import scheme_of
+
+        if scheme_of(self._settings.agent) == "ray":
+            from ..agents.ray.agent import check
+
+            check(self._settings)
 
     def _check_tls(self) -> None:
         import ssl
@@ -229,7 +254,7 @@ class Supervisor:
     def _announce(self, listener: socket.socket, token: str | None) -> None:
         """Wait until the service answers, then print its address, once."""
         host, port = listener.getsockname()[:2]
-        url = f"{'https' if self._settings.tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+        url = self._address(listener)
         deadline = time.monotonic() + READY_SECONDS
         while not self._answers(host, port):
             if self._stopping:
@@ -241,6 +266,10 @@ class Supervisor:
         for child in self._mlflow:
             child.await_answer(deadline, lambda: self._stopping)
         print(f"kernel-gateway is ready at {url}{f' (token {token})' if token else ''}", flush=True)
+
+    def _address(self, listener: socket.socket) -> str:
+        host, port = listener.getsockname()[:2]
+        return f"{'https' if self._settings.tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def _answers(self, host: str, port: int) -> bool:
         import http.client

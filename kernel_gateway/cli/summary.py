@@ -9,6 +9,7 @@ import orjson
 
 from ..projections.console import hidden_bound
 from ..projections.margins import number_text
+from ..projections.metrics import FROM_GATEWAY
 
 RULE = "─" * 72
 
@@ -19,11 +20,12 @@ def summary(folder: Path) -> str:
         record = orjson.loads((folder / "run.json").read_bytes())
     except (OSError, ValueError):
         return f"Results: {folder}"
+    metrics = {name: values for name, values in record["metrics"].items() if values.get("source") != FROM_GATEWAY}
     rows = [
         ("run", f"{record['name']} · {record['id']}"),
         ("status", _verdict(record)),
         ("cells", _cells(record["cells"])),
-        *(("metric", f"{name} = {number_text(values['last'])}") for name, values in _some(record["metrics"].items())),
+        *(("metric", f"{name} = {number_text(values['last'])}") for name, values in _some(metrics.items())),
         *(("gate", _gate(gate)) for gate in record["gates"]),
         *(("artifact", f"{item['path']} ({_size(item['size'])})") for item in _some(record["artifacts"])),
         ("results", str(folder)),

@@ -70,6 +70,11 @@ class EventLog:
         except OSError as error:
             raise StorageError(f"The event log {path} can't be written: {error.strerror}.") from error
 
+    @property
+    def seq(self) -> int:
+        """Number of the last event; 0 when there is none."""
+        return self._seq
+
     def append(self, type: EventType, /, **fields: Any) -> None:
         """Add an event: numbers it and gives it the time. Raises `StorageError` when it can't be kept.
 

@@ -14,10 +14,8 @@ from ..errors import UsageError
 from ..settings import Settings
 from ..tracking.client import tracker_command
 from ..tracking.server import server_command, server_environ
-from ..tracking.uris import LOCAL, tracking_uri
+from ..tracking.uris import LOCAL, OFF, tracking_uri
 from .processes import Child, GuardedChild
-
-OFF = "off"
 
 ANSWER_SECONDS = 10.0
 """Seconds that MLflow has for one answer; the tracker alone waits for it."""

@@ -18,6 +18,7 @@ from ..runner.ending import Cancellation
 from ..settings import RunOptions, Settings
 from ..tracking.client import TrackerClient, Tracking, attachment_of, experiment_of
 from ..tracking.note import FILE
+from ..tracking.uris import OFF
 
 if TYPE_CHECKING:
     from ..store.baseline import Baseline
@@ -39,7 +40,7 @@ def check(options: RunOptions, settings: Settings) -> RunOptions:
     """
     options = _checked(options)
     uri = options.mlflow or settings.mlflow or None
-    if uri is None:
+    if uri in (None, OFF):
         for option, used in (("--register", options.register), ("--baseline", _baseline_in_mlflow(options))):
             if used:
                 raise UsageError(
@@ -48,7 +49,7 @@ def check(options: RunOptions, settings: Settings) -> RunOptions:
                 )
     elif not tracking.is_installed():
         raise UsageError(f"--mlflow needs MLflow's client: {tracking.INSTALL_HINT}", field="mlflow")
-    return replace(options, mlflow=uri)
+    return replace(options, mlflow=None if uri == OFF else uri)
 
 
 def check_remote(options: RunOptions) -> RunOptions:

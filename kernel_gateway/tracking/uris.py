@@ -15,6 +15,9 @@ from ..errors import UsageError
 LOCAL = "local"
 """The word for an MLflow of one's own: a SQLite database and a folder below the user's data folder."""
 
+OFF = "off"
+"""The word for no MLflow, where a setting would name one."""
+
 DATABASES = ("sqlite", "mysql", "postgresql", "mssql")
 
 

@@ -225,3 +225,9 @@ def test_provenance_says_what_ran(run: Run, notebook: Callable[..., str], tmp_pa
     assert finished.record["source"]["digest"].startswith("sha256:")
     assert "ipykernel" in finished.record["packages"]
     assert finished.record["versions"]["python"]
+
+
+def test_the_service_s_word_for_no_mlflow_means_the_same_here(run: Run) -> None:
+    finished = run("-c", "print(1)", env={"KERNEL_GATEWAY_MLFLOW": "off"})
+    finished.assert_results("succeeded", 0)
+    assert "mlflow" not in finished.stderr.lower()

@@ -136,7 +136,7 @@ class Settings:
     env_cache_gb: float = _setting(
         0.0, "Size of all environments, in GiB, over which the least recently used go; 0 for no limit."
     )
-    mlflow: str = _setting("", "MLflow tracking URI of all runs, `local` or `off`, as `--mlflow` takes it; default: none.")
+    mlflow: str = _setting("", "MLflow tracking URI of runs, `local` or `off`, as `--mlflow` takes it; default: none.")
     mlflow_patience: float = _setting(3.0, "Seconds that a cell which needs MLflow waits for it.")
     mlflow_send_seconds: float = _setting(
         30.0, "Seconds that `kernel-gateway run` waits at its end for the rest to reach MLflow."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import UsageError
+from ..errors import StorageError, UsageError
 from .gateways import CONTEXT, table, with_errors
 from .jobs_generate import generate
 
@@ -136,8 +136,11 @@ def render(output_dir: Path, **options: Any) -> None:
     """Write each job's config.xml to DIR/JOB/config.xml; asks no Jenkins."""
     for job in _rendered(**options)[0]:
         file = output_dir / job.name / "config.xml"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(job.config, encoding="utf-8")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(job.config, encoding="utf-8")
+        except OSError as error:
+            raise StorageError(f"{file} can't be written: {error.strerror}.") from None
         click.echo(file)
 
 
@@ -176,12 +179,20 @@ def _planned(
     """The Jenkins and the plan for it."""
     from ..jenkins import address, clear_errors, connect
     from ..jenkins.planning import plan_jobs
+    from ..jenkins.rendering import is_whole
 
     there = address(os.environ, url=jenkins, user=user, token_variable=token_env)
     wanted, owner = _rendered(paths, folder, owner, define)
+    whole = is_whole(paths or [Path(HERE)])
+    if prune and not whole:
+        raise UsageError(
+            "--prune takes a set of jobs as a whole: folders of YAML, or all YAML files of a folder. What a part of"
+            " them lacks may stand in the others.",
+            field="prune",
+        )
     server = connect(there.url, there.user, there.token)
     with clear_errors():
-        return server, plan_jobs(server, wanted, owner=owner, folder=folder, adopt=adopt, prune=prune)
+        return server, plan_jobs(server, wanted, owner=owner, folder=folder, adopt=adopt, prune=prune, whole=whole)
 
 
 def _show(steps: Sequence[Step], as_json: bool) -> None:

@@ -59,7 +59,7 @@ def check(file: Path, dry_run: bool, only: tuple[str, ...], state: Path | None, 
         catalogue=_catalogue(places["mlflow"]),
         gateway_success=_gateway_success(places["gateway"]),
     )
-    with opened(state or state_file(file)) as remembered:
+    with opened(state or state_file(file), only_read=dry_run) as remembered:
         outcomes = checking.check(plan, remembered, surroundings, dry_run=dry_run)
     if as_json:
         for outcome in outcomes:

@@ -64,15 +64,19 @@ def plan_jobs(
     folder: str = "",
     adopt: bool = False,
     prune: bool = False,
+    whole: bool = True,
 ) -> list[Step]:
     """What to do so that Jenkins has these jobs; folders first, then jobs by name, then what is gone from the YAML.
 
     ``owner`` is the set that the jobs' marker names. ``adopt`` takes over jobs of the same names that are not ours,
-    ``prune`` deletes jobs of the set, below ``folder``, that the YAML no longer has. Raises what `connect` says, and
+    ``prune`` deletes jobs of the set, below ``folder``, that the YAML no longer has; without ``whole`` the jobs are a
+    part of their set, and nothing is looked for that is gone. Raises what `connect` says, and
     `UsageError` when a folder of the YAML is something else on Jenkins.
     """
     steps = [*_folders(server, jobs), *(_step(server, job, owner, adopt) for job in jobs)]
     wanted = {job.name for job in jobs}
+    if not whole:
+        return steps
     for name, holds_jobs in sorted(_owned(server, owner, folder)):
         if name in wanted:
             continue

@@ -25,6 +25,14 @@ query_plugins_info=False
 # jenkins-job-builder's own marker. It goes, or `jenkins-jobs --delete-old` of somebody else would delete our jobs.
 _MARKER_OF_JOB_BUILDER = "<!-- Managed by Jenkins Job Builder -->"
 
+_SUFFIXES = (".yml", ".yaml")  # of what jenkins-job-builder reads in a folder
+
+_STUMBLES = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
+"""What jenkins-job-builder lets through of a value that it did not expect."""
+
+LONGEST_NAME = 200
+"""Bytes of a job's name without its folders: it is a folder on Jenkins' disk."""
+
 
 @dataclass(frozen=True)
 class RenderedJob:
@@ -61,6 +69,10 @@ def render_jobs(
         raise UsageError("The jobs can't be rendered. " + "\n".join(map(str, error.lines)).strip()) from None
     except (builder.YAMLError, builder.TemplateError, UnicodeDecodeError) as error:
         raise UsageError(f"The jobs can't be rendered: {error}") from None
+    except OSError as error:
+        raise UsageError(f"{error.filename} can't be read: {error.strerror}.", field="paths") from error
+    except _STUMBLES as error:
+        raise UsageError(f"The jobs can't be rendered: {_stumbled(error)}") from error
     jobs = []
     for name, root in sorted(elements, key=lambda item: item[0]):
         whole = f"{prefix}/{name}" if prefix else name
@@ -69,13 +81,30 @@ def render_jobs(
     return jobs
 
 
+def is_whole(paths: Sequence[Path]) -> bool:
+    """Whether these are a whole set of jobs: folders of YAML, or files together with all other YAML beside them.
+
+    Of a part nobody can say which jobs are gone, of a folder without YAML neither. Called after `render_jobs`.
+    """
+    given = {path.resolve() for path in paths}
+
+    def beside(folder: Path) -> set[Path]:
+        return {file.resolve() for file in folder.iterdir() if file.suffix in _SUFFIXES}
+
+    return all(
+        beside(path) if path.is_dir() else path.suffix in _SUFFIXES and beside(path.parent) <= given for path in given
+    )
+
+
 def _marked(name: str, root: ElementTree.Element, owner: str) -> str:
     description = root.find("description")
     if description is None:
         description = ElementTree.SubElement(root, "description")
-    text = (description.text or "").replace(_MARKER_OF_JOB_BUILDER, "")
+    text = str(description.text or "").replace(_MARKER_OF_JOB_BUILDER, "")
     description.text = mark(text, owner) if owner else text
     for element in root.iter():
+        if element.text is not None:
+            element.text = str(element.text)  # jenkins-job-builder leaves numbers of the YAML as such
         if element.text and not all(c.isprintable() or c in "\t\n\r" or ord(c) > 159 for c in element.text):
             raise UsageError(f"The job {name!r} has a control character in its {element.tag!r}, which XML can't hold.")
     ElementTree.indent(root)
@@ -93,6 +122,8 @@ def check_name(name: str) -> None:
             or set(part) & set('?*\\%!@#$^&|<>[]:;"')
         ):
             raise UsageError(f"{name!r} can't be the name of a Jenkins job.", field="name")
+        if len(part.encode("utf-8", "replace")) > LONGEST_NAME:
+            raise UsageError(f"{part[:40]!r}… is too long for the name of a Jenkins job.", field="name")
         if not part.isprintable():
             raise UsageError(f"{name!r} can't be the name of a Jenkins job: it has control characters.", field="name")
 
@@ -106,7 +137,21 @@ def _elements(builder: Any, paths: Sequence[Path], define: Mapping[str, str]) ->
     registry.set_macros(roots.macros)
     jobs = roots.generate_jobs()
     registry.amend_job_dicts(jobs)
-    return [(job.name, job.xml) for job in builder.XmlJobGenerator(registry).generateXML(jobs)]
+    found = []
+    for job in jobs:
+        try:
+            made = builder.XmlJobGenerator(registry).generateXML([job])
+        except _STUMBLES as error:
+            raise UsageError(f"The job {job.name!r} can't be rendered: {_stumbled(error)}") from error
+        found += [(one.name, one.xml) for one in made]
+    return found
+
+
+def _stumbled(error: Exception) -> str:
+    return (
+        "a value in the YAML is missing, or of another kind than it must be; jenkins-job-builder stumbles over it:"
+        f" {type(error).__name__}: {error}."
+    )
 
 
 def _configuration(builder: Any) -> Any:

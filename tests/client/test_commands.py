@@ -51,6 +51,13 @@ def test_without_the_services_packages_a_sentence_says_how_to_get_them(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_mistyped_command_is_answered_with_the_nearest() -> None:
+    near, far = run("rnu", "train.ipynb"), run("xyz")
+
+    assert (near.exit_code, "No such command 'rnu'. Did you mean 'run'?" in near.stderr) == (2, True)
+    assert (far.exit_code, "No such command 'xyz'.\n" in far.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("arguments", commands(), ids=" ".join)
 def test_every_help_shows_an_example(arguments: list[str]) -> None:
     result = run(*arguments, "--help")

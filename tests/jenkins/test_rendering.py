@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from kernel_gateway.cli.jobs import jobs
 from kernel_gateway.errors import UsageError
 from kernel_gateway.jenkins.marker import set_of
-from kernel_gateway.jenkins.rendering import RenderedJob, render_jobs
+from kernel_gateway.jenkins.rendering import RenderedJob, is_whole, render_jobs
 from tests.jenkins.groovy import parse_groovy
 
 ROOT = Path(__file__).parent.parent.parent
@@ -106,6 +106,9 @@ def test_a_folder_goes_before_each_name(tmp_path: Path) -> None:
         ("- job: {name: a, project-type: pipeline, dsl: !include-jinja2: no.groovy}", "no.groovy"),
         ("- job: {name: 'a?', project-type: pipeline, dsl: x}", "can't be the name of a Jenkins job"),
         ('- job: {name: a, project-type: pipeline, dsl: "x\\x01"}', "control character"),
+        ("- job: a", "a value in the YAML is missing, or of another kind"),
+        ("- job: {name: a, project-type: pipeline, dsl: x, parameters: [string: {}]}", "The job 'a' can't be rendered"),
+        (f"- job: {{name: {'a' * 201}, project-type: pipeline, dsl: x}}", "too long for the name of a Jenkins job"),
         (
             "- job: {name: a, project-type: pipeline, dsl: x}\n- job: {name: a, project-type: pipeline, dsl: x}",
             "Duplicate",
@@ -120,6 +123,13 @@ def test_what_is_wrong_in_the_yaml_is_said_with_its_place(tmp_path: Path, text: 
 def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no file or folder .*nowhere with jobs"):
         render_jobs([tmp_path / "nowhere"], owner="x")
+
+
+def test_a_file_of_a_folder_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "gone.yaml").symlink_to(tmp_path / "nowhere.yaml")
+
+    with pytest.raises(UsageError, match=r"nowhere\.yaml can't be read: No such file"):
+        render_jobs([tmp_path], owner="x")
 
 
 def test_rendering_is_the_same_every_time_and_ignores_settings_of_the_machine(
@@ -155,6 +165,24 @@ def test_bad_options_are_sentences_and_exit_code_2(tmp_path: Path, arguments: li
     done = CliRunner().invoke(jobs, ["render", str(JOBS), "--output-dir", str(tmp_path), *arguments])
 
     assert (done.exit_code, words in done.stderr) == (2, True)
+
+
+def test_only_folders_of_yaml_or_all_files_of_one_are_a_whole_set_and_prune_takes_no_other(tmp_path: Path) -> None:
+    part = JOBS / "train.yaml"
+    settings = JOBS / "settings.yaml"
+
+    refused = CliRunner().invoke(
+        jobs,
+        ["plan", str(settings), str(part), "--prune", "--jenkins", "http://127.0.0.1:9/"],
+        env={"JENKINS_USER": ""},
+    )
+
+    assert is_whole([JOBS])
+    assert is_whole(sorted(JOBS.glob("*.yaml")))
+    assert not is_whole([settings, part])
+    assert not is_whole([tmp_path])
+    assert is_whole([write(tmp_path, "- job: {name: alone}")])
+    assert (refused.exit_code, "--prune takes a set of jobs as a whole" in refused.stderr) == (2, True)
 
 
 def test_this_projects_own_pipeline_is_groovy_and_runs_an_example_by_the_step() -> None:

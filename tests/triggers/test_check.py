@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from kernel_gateway.errors import UnreachableError
+
 from .conftest import Bench, Command, need, words
 from .jenkins_server import Job, SmallJenkins
 
@@ -37,7 +39,7 @@ def test_a_change_of_the_data_starts_the_job_once_with_the_reason_and_the_parame
     again = command("triggers", "check")
 
     assert first.returncode == 0, first.stdout + first.stderr
-    assert "first look, remembered" in first.stdout
+    assert "first look, nothing to compare with yet" in first.stdout
     assert dry.returncode == 3, dry.stdout + dry.stderr
     assert "would be started" in dry.stdout
     assert changed.returncode == 3, changed.stdout + changed.stderr
@@ -55,6 +57,18 @@ def test_a_change_of_the_data_starts_the_job_once_with_the_reason_and_the_parame
     assert build["REASON"].startswith("Trigger churn: data data/*.csv: 1 file, ")
     assert build["REASON"].endswith("changed: new: data/b.csv")
     assert build["TRIGGER_ID"]
+
+
+def test_a_dry_run_leaves_nothing_behind(command: Command, jenkins: SmallJenkins, tmp_path: Path) -> None:
+    (tmp_path / "triggers.yaml").write_text(FILE + "  fire_on_first: true\n")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.csv").write_text("1\n")
+
+    dry = command("triggers", "check", "--dry-run", "--state", "nowhere/state.json")
+
+    assert dry.returncode == 3, dry.stdout + dry.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "triggers.yaml"]
+    assert jenkins.ids() == []
 
 
 def test_json_tells_all_of_it(command: Command, tmp_path: Path) -> None:
@@ -103,6 +117,43 @@ def test_a_jenkins_that_is_away_is_exit_code_6_and_the_build_is_started_when_it_
     assert "not started: " in away.stdout
     assert back.returncode == 3, back.stdout + back.stderr
     assert len(jenkins.ids()) == 1
+
+
+def test_an_answer_of_jenkins_that_makes_no_sense_is_a_sentence_and_the_build_is_started_once_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bench.folder / "a.csv").write_text("1")
+    bench.write("- data: a.csv", fire_on_first=True)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SmallJenkins, "build", lambda *_: (201, ""))  # without a place in the queue
+        lost = bench.check()
+    back = bench.check()
+
+    assert isinstance(lost.failure, UnreachableError)
+    assert "Location" in str(lost.failure)
+    assert back.started
+    assert bench.started == 1
+
+
+def test_a_start_that_was_interrupted_is_given_up_when_the_file_names_another_job_and_the_old_one_is_gone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bench.folder / "a.csv").write_text("1")
+    bench.write("- data: a.csv", fire_on_first=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(SmallJenkins, "build", lambda *_: (500, ""))
+        bench.check()
+    bench.jenkins.jobs["new"] = bench.jenkins.jobs.pop("retrain")
+
+    stays = bench.check()
+    bench.text = bench.text.replace("job: retrain", "job: new")
+    moved = bench.check()
+
+    assert "no job 'retrain'" in str(stays.failure)
+    assert moved.started
+    assert "is given up: Jenkins has no job 'retrain'" in moved.remarks[0]
+    assert len(bench.jenkins.builds("new")) == 1
 
 
 def test_a_job_that_can_not_tell_its_builds_apart_is_refused(bench: Bench) -> None:

@@ -87,6 +87,7 @@ ONE = "triggers:\n- name: churn\n  job: j\n  when:\n"
         (f"{ONE}  - dat: a.csv", "there is no kind of condition 'dat'; did you mean 'data'? There is: age, "),
         (f"{ONE}  - data: a.csv\n    age: 3d", "one condition holds 'data' and 'age'; begin each with a dash"),
         (f"{ONE}  - data: 3", "'data' is 3; it must be a text."),
+        ("triggers:\n- name: a\n  job: ml//b\n  when: {data: c}", "'job' is 'ml//b'; write the job's full name,"),
         (f"{ONE}  - data: []", "'data' is an empty list; name at least one."),
         (f"{ONE}  - age: 30", "'age' is 30; write a number with a unit: 90s, 10m, 6h, 7d or 2w."),
         (f"{ONE}  - age: 0", "'age' is 0; it must be longer than nothing."),

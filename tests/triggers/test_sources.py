@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sqlite3
@@ -308,6 +309,24 @@ def test_a_revision_or_repository_that_is_not_there_is_no_change(bench: Bench, r
     assert bench.started == 0
 
 
+def test_rows_that_go_on_coming_must_rest_for_the_quiet_period_too(bench: Bench) -> None:
+    with contextlib.closing(sqlite3.connect(bench.folder / "orders.db")) as database:
+        database.execute("CREATE TABLE orders (id)")
+        database.commit()
+        query = "- sql: SELECT id FROM orders\n  database: sqlite:///orders.db\n  by: rows\n  at_least: 2"
+        bench.write(query, quiet_period="10m")
+        begun = [bench.check().started]
+        for _ in range(3):
+            database.execute("INSERT INTO orders VALUES (1), (2)")
+            database.commit()
+            begun.append(bench.check().started)
+            bench.later(300)
+        bench.later(300)
+        begun.append(bench.check().started)
+
+    assert begun == [False, False, False, False, True]
+
+
 # -- age -------------------------------------------------------------------------------------------------
 
 
@@ -330,3 +349,19 @@ def test_a_job_that_never_succeeded_is_old_enough(bench: Bench) -> None:
 
     assert bench.check().started
     assert "there was no successful run yet" in bench.jenkins.builds("retrain")[0]["REASON"]
+
+
+@pytest.mark.parametrize("succeeded", [None, 13.5], ids=["never", "long ago"])
+def test_the_pace_of_a_job_that_fails_counts_from_the_last_start_whenever_that_was(
+    bench: Bench, succeeded: float | None
+) -> None:
+    bench.now = 7 * DAY * 3000 - DAY / 2
+    bench.jenkins.jobs["retrain"].stable = None if succeeded is None else bench.now - succeeded * DAY
+    bench.write("- age: 7d")
+
+    begun = []
+    for _ in range(9):
+        begun.append(bench.check().started)
+        bench.later(DAY)
+
+    assert begun == [True, *[False] * 6, True, False]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ...errors import UsageError
+from ...errors import UnreachableError, UsageError
+from ..connection import clear_errors
 
 if TYPE_CHECKING:
     import jenkins
@@ -53,7 +55,9 @@ class Builds:
     def find(self, job: str, id: str) -> str | None:
         """URL of the build, or of the place in the queue, that carries an id; None if there is none."""
         # The queue first: what leaves it in between is among the builds by then.
-        for item in self._server.get_queue_info():
+        with _clear_answers():
+            queue = self._server.get_queue_info()
+        for item in queue:
             if _carries(item, id) or f"{ID_PARAMETER}={id}" in str(item.get("params")).split():
                 return str(item.get("url") or "queue")
         fields = f"builds[number,url,actions[parameters[name,value]]]{{0,{LOOKED_THROUGH}}}"
@@ -64,7 +68,8 @@ class Builds:
 
     def start(self, job: str, parameters: Mapping[str, str], id: str, reason: str) -> str:
         """Start a build; returns the URL of its place in the queue."""
-        number = self._server.build_job(job, {**parameters, ID_PARAMETER: id, REASON_PARAMETER: _fitting(reason)})
+        with _clear_answers():
+            number = self._server.build_job(job, {**parameters, ID_PARAMETER: id, REASON_PARAMETER: _fitting(reason)})
         return f"{self._server.server}queue/item/{number}/"
 
     def last_success(self, job: str) -> float | None:
@@ -80,11 +85,22 @@ class Builds:
 
         path = "".join(f"job/{quote(part, safe='')}/" for part in job.split("/"))
         url = f"{self._server.server}{path}api/json?tree={quote(fields, safe='[],{}')}"
-        try:
-            answer: dict[str, Any] = json.loads(self._server.jenkins_open(requests.Request("GET", url)))
-        except jenkins.NotFoundException:
-            raise UsageError(f"Jenkins has no job {job!r}, or its user may not see it.", field="job") from None
+        with _clear_answers():
+            try:
+                answer: dict[str, Any] = json.loads(self._server.jenkins_open(requests.Request("GET", url)))
+            except jenkins.NotFoundException:
+                raise UsageError(f"Jenkins has no job {job!r}, or its user may not see it.", field="job") from None
         return answer
+
+
+@contextmanager
+def _clear_answers() -> Iterator[None]:
+    """Has what python-jenkins raises of its own, and an answer that is no JSON, leave as `UnreachableError`."""
+    with clear_errors():
+        try:
+            yield
+        except ValueError as error:
+            raise UnreachableError(f"Jenkins' answer can't be read: {error}.") from error
 
 
 def _fitting(reason: str) -> str:

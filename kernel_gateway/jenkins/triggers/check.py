@@ -115,6 +115,10 @@ def _finish(outcome: Outcome, trigger: Trigger, state: State, surroundings: Surr
     try:
         intent, again = starting.finish(state, trigger.name, surroundings.builds(), surroundings.clock())
     except GatewayError as error:
+        if isinstance(error, UsageError) and intent.job != trigger.job:
+            state.remember(trigger.name, memories.forgotten(state[trigger.name]))
+            outcome.remarks.append(f"a start that an earlier check began is given up: {error}")
+            return
         outcome.failure = error
         outcome.resumed = "an earlier check was interrupted while it started a build"
         return

@@ -70,7 +70,8 @@ def judge(watch: Watch, seen: Seen, limits: Limits, now: float) -> Judgement:
     assert found is not None
     changed = seen.basis is None or found.token != seen.basis.token
     finding, words = _finding(found, seen.basis, changed)
-    if finding is Finding.MET and found.met is None and (rested := now - seen.since) < limits.quiet_period:
+    is_change = found.met is None or found.is_change
+    if finding is Finding.MET and is_change and (rested := now - seen.since) < limits.quiet_period:
         finding = Finding.SETTLING
         words += f"; it has rested for {span(rested)} of {span(limits.quiet_period)}"
     # A basis that is the first look itself shows nothing that was there before.
@@ -84,7 +85,7 @@ def _finding(found: Evidence, basis: Evidence | None, changed: bool) -> tuple[Fi
         if basis is None:
             return Finding.MET, "seen for the first time"
         if basis is found:
-            return Finding.FIRST, "first look, remembered"
+            return Finding.FIRST, "first look, nothing to compare with yet"
         return (Finding.MET, f"changed{why}") if changed else (Finding.NOT_MET, "unchanged")
     if not found.met:
         return Finding.NOT_MET, f"no{why}"

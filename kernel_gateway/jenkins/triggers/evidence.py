@@ -21,7 +21,8 @@ class Evidence:
     """What there is. Evidence with the token of that which was acted on is no reason to act again.
 
     ``shown`` is it in a few words. ``met``: whether the source's own condition holds; None where any change counts.
-    ``why``: that in words. ``data``: what the source wants to find again at its next look, as JSON.
+    ``is_change``: a change all the same, which has to rest. ``why``: that in words. ``data``: what the source wants to
+    find again at its next look, as JSON.
     """
 
     token: str
@@ -29,6 +30,7 @@ class Evidence:
     met: bool | None = None
     why: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
+    is_change: bool = False
 
 
 @dataclass

@@ -90,7 +90,7 @@ class _Reader:
                 self._fail(entry[LINE], f"parameters: {reserved} is set by the check itself; leave it out")
         return Trigger(
             self._convert(entry, "name", values.text),
-            self._convert(entry, "job", values.text).strip("/"),
+            self._convert(entry, "job", values.job).strip("/"),
             condition,
             parameters,
             Limits(**limits),

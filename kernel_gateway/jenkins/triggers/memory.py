@@ -109,6 +109,11 @@ def intended(memory: Memory, intent: Intent) -> Memory:
     return replace(memory, intent=intent)
 
 
+def forgotten(memory: Memory) -> Memory:
+    """The start that was intended can take place no more."""
+    return replace(memory, intent=None)
+
+
 def started(memory: Memory, build: str, at: float) -> Memory:
     """The start that was intended has taken place: what was found then is what changes are told from."""
     intent = memory.intent

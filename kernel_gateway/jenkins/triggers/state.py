@@ -46,11 +46,14 @@ class State:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[State]:
-    """The state in a file, which need not exist, for this process alone.
+def opened(path: Path, *, only_read: bool = False) -> Iterator[State]:
+    """The state in a file, which need not exist, for this process alone; or, to look at only, as it is.
 
     Raises `UsageError` when another check is at work with it for too long, or the file is none of ours.
     """
+    if only_read:
+        yield State(path)
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = open(f"{path}.lock", "w")  # noqa: SIM115

@@ -44,6 +44,13 @@ def text(value: Any) -> str:
     return value
 
 
+def job(value: Any) -> str:
+    """A job's full name on Jenkins, with its folders: ``ml/retrain``."""
+    if not all(part.strip() for part in text(value).strip("/").split("/")):
+        raise ValueError(f"is {shown(value)}; write the job's full name, in a folder: ml/retrain")
+    return str(value)
+
+
 def texts(value: Any) -> list[str]:
     """One text or a list of them."""
     if isinstance(value, list):
@@ -149,6 +156,7 @@ def span(seconds: float) -> str:
     """Seconds for people: ``45 s``, ``10 min``, ``6 h``, ``30 days``."""
     for size, unit in ((86400.0, "days"), (3600.0, "h"), (60.0, "min")):
         if seconds >= size:
-            count = f"{seconds / size:.1f}".removesuffix(".0")
+            # Rounded down: what is not over yet must not look as if it were.
+            count = f"{math.floor(seconds / size * 10 + 1e-6) / 10:.1f}".removesuffix(".0")
             return f"{count} {'day' if unit == 'days' and count == '1' else unit}"
     return f"{max(0.0, seconds):.0f} s"

@@ -19,16 +19,16 @@ def read(settings: Mapping[str, Any], context: Context) -> Evidence:
     succeeded = _last_success(settings, context)
     limit = settings["age"]
     if succeeded is None:
-        periods = int(context.now // limit)
-        return Evidence(f"never {periods}", "none yet", True, "there was no successful run yet")
-    passed = max(0.0, context.now - succeeded)
-    at = datetime.fromtimestamp(succeeded, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return Evidence(
-        f"{int(succeeded)} {int(passed // limit)}",
-        at,
-        passed >= limit,
-        f"{span(passed)} ago, the limit is {span(limit)}",
-    )
+        last, at = "never", "none yet"
+        met, why = True, "there was no successful run yet"
+    else:
+        passed = max(0.0, context.now - succeeded)
+        last, at = str(int(succeeded)), datetime.fromtimestamp(succeeded, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        met, why = passed >= limit, f"{span(passed)} ago, the limit is {span(limit)}"
+    basis = context.basis
+    if basis is not None and basis.met and basis.data.get("last") == last and context.now - basis.data["at"] < limit:
+        return Evidence(basis.token, at, met, why, basis.data)
+    return Evidence(f"{last} {context.now}", at, met, why, {"last": last, "at": context.now})
 
 
 def _last_success(settings: Mapping[str, Any], context: Context) -> float | None:

@@ -72,8 +72,10 @@ def read(settings: Mapping[str, Any], context: Context) -> Evidence:
 
 def local_files(place: str, folder: str) -> Iterator[Path]:
     """The files that a path, a folder or a pattern means, in order. Raises `Unreadable` when there are none."""
-    whole = os.path.join(folder, os.path.expanduser(place))
-    paths = sorted(glob.glob(whole, recursive=True)) if glob.has_magic(whole) and not os.path.exists(whole) else [whole]
+    place = os.path.expanduser(place)
+    paths = [os.path.join(folder, place)]
+    if glob.has_magic(place) and not os.path.exists(paths[0]):
+        paths = sorted(glob.glob(os.path.join(glob.escape(folder), place), recursive=True))
     files = [file for path in paths for file in _below(Path(path))]
     if not files:
         raise Unreadable(f"there is no file {place} in {folder}")

@@ -132,7 +132,7 @@ def _evidence(settings: Mapping[str, Any], context: Context, value: Any, shown: 
     change = amount - before
     enough = abs(change) >= grown
     why = f"{change:+,g} since the last start, {'at least' if enough else 'less than'} {grown:g}"
-    return Evidence(token, shown, enough, why, data)
+    return Evidence(token, shown, enough, why, data, is_change=True)
 
 
 def _title(settings: Mapping[str, Any]) -> str:

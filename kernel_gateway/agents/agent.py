@@ -88,7 +88,10 @@ class Agent(Protocol):
         """Have a run started. Raises OSError or `GatewayError`; nothing is held then, and the run fails."""
 
     def adopt(self, record: RunRecord) -> RunnerHandle | None:
-        """The runner that an earlier dispatcher started; None if there is none any more. It may turn out so later."""
+        """The runner that an earlier dispatcher started; None if there is none any more. It may turn out so later.
+
+        Called for all of them before the first `step`.
+        """
 
     def release(self, run: str) -> None:
         """Give back what a run holds; its runner has ended."""

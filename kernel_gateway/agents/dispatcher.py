@@ -147,10 +147,10 @@ class Dispatcher:
 
     def step(self) -> None:
         """One round: ended runners, cancels, then new runs as long as they fit. Raises DBAPIError."""
-        self._agent.step()
-        if not self._adopted:
+        if not self._adopted:  # before the agent does anything: it may end what nobody has adopted
             self._adopt()
             self._adopted = True
+        self._agent.step()
         for watched in list(self._watched.values()):
             self._look_after(watched)
         for unended in list(self._unended.values()):
@@ -169,6 +169,8 @@ class Dispatcher:
     def _adopt(self) -> None:
         """Take over the runs that an earlier dispatcher left, whether their runners live or not."""
         for record in self._store.active():
+            if record.id in self._watched:
+                continue  # of an earlier try, in which the database went away
             runner = self._agent.adopt(record)
             if runner is None:
                 self._conclude(record, None)

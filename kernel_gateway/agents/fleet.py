@@ -24,11 +24,13 @@ def check_nodes(agent: Mapping[str, Any], gpus: int, cpus: float | None, memory:
                 f"No node has the label {label!r}. There is: {', '.join(labels) or 'no label at all'}.", field="label"
             )
     of_label = f" with the label {label!r}" if label is not None else ""
-    for field, asked, unit in (("gpus", gpus, "GPUs"), ("cpus", cpus, "CPUs"), ("memory", memory, "bytes of memory")):
+    wishes = (("gpus", gpus, 1, "GPUs"), ("cpus", cpus, 1, "CPUs"), ("memory", memory, 2**30, "GiB of memory"))
+    for field, asked, unit, name in wishes:
         most = max(node[field] for node in nodes)
         if asked and asked > most:
             raise ResourceError(
-                f"The run asks for {asked:g} {unit}, but no node{of_label} has more than {most:g}.", field=field
+                f"The run asks for {asked / unit:.4g} {name}, but no node{of_label} has more than {most / unit:.4g}.",
+                field=field,
             )
     if not any(
         gpus <= node["gpus"] and (cpus or 0) <= node["cpus"] and (memory or 0) <= node["memory"] for node in nodes

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 from pathlib import Path
 
 from ..errors import EnvironmentBuildError
@@ -34,10 +35,13 @@ def read_conda(file: Path, text: str) -> EnvironmentSpec:
     only_conda: list[str] = []
     for item in dependencies:
         if isinstance(item, dict) and set(item) == {"pip"} and isinstance(item["pip"], list | None):
-            pip += map(str, item["pip"] or [])
-            continue
+            packages = item["pip"] or []
+            if not any(isinstance(package, dict | list) for package in packages):
+                pip += map(str, packages)
+                continue
         if not isinstance(item, str):
-            raise EnvironmentBuildError(f"{file} has the dependency {json.dumps(item, default=str)}, which is no text.")
+            shown = reprlib.repr(item)[:200]  # in full it could be of any length
+            raise EnvironmentBuildError(f"{file} has the dependency {shown}, which is no text.")
         name, version = _conda_requirement(item)
         if name == "python":
             python = version or None

@@ -203,12 +203,14 @@ class Cache:
         return removed
 
     def _remove(self, entry: Entry) -> bool:
-        lock = self.folder / f"{entry.folder.name}.lock"
+        lock, marker = self.folder / f"{entry.folder.name}.lock", entry.folder / _MARKER
         with contextlib.ExitStack() as stack:
             try:
-                for path in [lock, *([entry.folder / _MARKER] if entry.complete else [])]:
-                    file = stack.enter_context(path.open("a" if path is lock else "r"))
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for path in (lock, marker):
+                    # Looked at behind the first lock: what was incomplete in the list may be in use by now.
+                    if path is lock or marker.exists():
+                        file = stack.enter_context(path.open("a" if path is lock else "r"))
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 aside = self.folder / f"{_GONE}{secrets.token_hex(8)}"
                 entry.folder.rename(aside)
             except OSError:

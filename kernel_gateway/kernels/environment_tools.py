@@ -22,7 +22,7 @@ MOST_LINES = 5000
 """Lines of one command's output that are told; of more, only the end counts, if it fails."""
 
 _TAIL_LINES = 100
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]+(?=@)")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _LONGEST_LINE = 10_000
 

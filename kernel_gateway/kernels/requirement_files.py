@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,7 +123,7 @@ def tell_local(told: Told, folder: Path, requirement: str, *, editable: bool) ->
     path = Path(os.path.normpath(folder / name))
     if path.is_file():
         told.files.append(path)
-        told.parts.append(hashlib.sha256(path.read_bytes()).hexdigest())
+        told.parts.append(_digest_of_file(path))
     elif path.is_dir():
         told.files.append(path)
         # An editable package is run from its folder: only what its installation depends on counts.
@@ -132,6 +133,14 @@ def tell_local(told: Told, folder: Path, requirement: str, *, editable: bool) ->
         if editable:
             told.editable.append(path.resolve())
             told.parts.append(str(path.resolve()))
+
+
+def _digest_of_file(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise EnvironmentBuildError(f"{path}, which is to be installed, can't be read: {error.strerror}.") from None
 
 
 def sources(folder: Path) -> Iterator[Path]:
@@ -144,6 +153,8 @@ def sources(folder: Path) -> Iterator[Path]:
 def _stamp(file: Path, root: Path) -> Iterator[str]:
     try:
         status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return  # to read a pipe could take for ever
         yield str(file.relative_to(root))
         is_large = status.st_size > _LARGE
         yield f"{status.st_size} {status.st_mtime_ns}" if is_large else hashlib.sha256(file.read_bytes()).hexdigest()

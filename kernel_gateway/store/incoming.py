@@ -70,12 +70,17 @@ def has_begun(folder: Path) -> bool:
 
 
 def withdraw(folder: Path) -> bool:
-    """Revoke the pass of a run that nobody has begun, and now never will; false if somebody has. Raises OSError."""
-    with _locked(folder / "events.jsonl"):
-        if has_begun(folder):
-            return False
-        (folder / _DIGEST).unlink(missing_ok=True)
-        return True
+    """Revoke the pass of a run that nobody has begun, and now never will; false if somebody has, or may have, since
+    its folder is gone. Raises OSError.
+    """
+    try:
+        with _locked(folder / "events.jsonl"):
+            if has_begun(folder):
+                return False
+            (folder / _DIGEST).unlink(missing_ok=True)
+            return True
+    except FileNotFoundError:
+        return False
 
 
 def revoke(folder: Path) -> None:

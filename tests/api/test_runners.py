@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from typing import Any
 
 import pytest
@@ -166,3 +167,12 @@ def test_a_runner_is_told_all_that_it_needs_and_no_setting_of_the_gateway_itself
     assert told["secrets"] == {}
     assert told["settings"]["sandbox"] == service.settings.sandbox
     assert not {"database", "data", "tls_key", "host"} & told["settings"].keys()
+
+
+def test_a_run_whose_folder_is_gone_can_not_be_taken_back_and_holds_nobody_up(service: Service) -> None:
+    runner = Runner(service)
+    shutil.rmtree(runner.folder)
+
+    assert not incoming.withdraw(runner.folder)
+    incoming.revoke(runner.folder)
+    assert runner.call("GET").status_code == 401

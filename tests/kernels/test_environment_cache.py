@@ -99,6 +99,21 @@ def test_what_was_never_finished_is_removed_unless_somebody_is_at_it(tmp_path: P
     assert names(cache) == ["building"]
 
 
+def test_what_was_finished_while_others_tidied_up_stays_with_its_user(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    digest = "new".ljust(64, "0")
+    cache.place(digest).mkdir()
+    (listed,) = cache.entries()
+    assert not listed.complete
+    made = {"file": "renv.lock", "language": "r", "packages": {}, "variables": {}, "needs": []}
+    held = cache.complete(digest, made)
+
+    assert not cache._remove(listed)
+    assert held.folder.is_dir()
+    del held
+    assert cache._remove(listed)
+
+
 def test_an_environment_whose_editable_package_is_gone_is_neither_used_nor_kept(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
     package = tmp_path / "package"

@@ -13,7 +13,7 @@ from kernel_gateway.errors import EnvironmentBuildError
 from kernel_gateway.kernels import environment_languages
 from kernel_gateway.kernels.environment_cache import Cache
 from kernel_gateway.kernels.environment_specs import read_inline, read_spec
-from kernel_gateway.kernels.environment_tools import find_uv
+from kernel_gateway.kernels.environment_tools import find_uv, mask_credentials
 from kernel_gateway.kernels.environments import build_environment
 from tests.kernels.r_repository import make_repository, write_lock
 
@@ -151,6 +151,33 @@ def test_what_can_not_be_resolved_is_told_in_the_resolvers_words(tmp_path: Path,
 def test_a_file_that_goes_on_for_ever_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentBuildError, match="no ordinary file"):
         read_spec(write(tmp_path, "requirements.txt", f"-r {os.devnull.replace('null', 'zero')}\n"))
+
+
+def test_a_pipe_in_a_local_package_holds_nobody_up(tmp_path: Path) -> None:
+    write(tmp_path / "mine", "pyproject.toml", PROJECT)
+    file = write(tmp_path, "requirements.txt", "./mine\n")
+    before = read_spec(file).digest
+
+    os.mkfifo(tmp_path / "mine" / "pipe")
+
+    assert read_spec(file).digest == before
+
+
+def test_a_dependency_that_grows_when_it_is_written_out_is_refused_with_a_short_word(tmp_path: Path) -> None:
+    levels = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]\n" for n in range(1, 20))
+    file = write(tmp_path, "environment.yml", f"l0: &l0 [x]\n{levels}dependencies: [*l19]\n")
+
+    with pytest.raises(EnvironmentBuildError, match="which is no text") as caught:
+        read_spec(file)
+
+    assert len(str(caught.value)) < 10_000
+
+
+def test_credentials_in_urls_are_masked_with_whatever_they_contain() -> None:
+    text = "from https://me:p@ss@host/simple and git+https://host/repository@v1, see https://host a@b"
+
+    masked = "from https://****@host/simple and git+https://host/repository@v1, see https://host a@b"
+    assert mask_credentials(text) == masked
 
 
 # -- R and Julia -------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from kernel_gateway.agents.agent import scheme_of
 from kernel_gateway.agents.fleet import check_nodes
 from kernel_gateway.agents.ray import PROTOCOL
 from kernel_gateway.agents.ray.agent import check
+from kernel_gateway.agents.ray.connector import Connector
 from kernel_gateway.agents.ray.nodes import Ask, Nodes
 from kernel_gateway.errors import ResourceError, UsageError
 from kernel_gateway.settings import Settings
@@ -136,3 +137,23 @@ def test_a_node_needs_nothing_that_only_the_service_needs() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout == "set()\n"
+
+
+def test_memory_that_no_node_has_is_told_in_a_unit_that_people_read() -> None:
+    state = {"nodes": [one.state() for one in three().all.values()]}
+
+    with pytest.raises(ResourceError, match=r"asks for 16 GiB of memory, but no node has more than 7\.451\."):
+        check_nodes(state, 0, None, 16 << 30, None)
+
+
+def test_a_lost_connection_to_the_cluster_says_nothing_of_a_run() -> None:
+    said: list[str] = []
+    connector = Connector.__new__(Connector)  # without a cluster
+    connector._actors = {"run": object()}
+    connector._say = lambda what, **fields: said.append(what)
+
+    with pytest.raises(ConnectionError):
+        connector._ended("run", None, ConnectionError("Ray's client has lost the cluster"))
+
+    assert said == []
+    assert "run" in connector._actors

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from kernel_gateway import __version__
@@ -185,6 +187,34 @@ def test_without_a_cluster_runs_wait_with_a_reason_and_start_when_it_is_there(fl
     service.ask("POST", f"/api/v1/runs/{going_on}/cancel")
     assert service.wait_for(going_on) == "cancelled"
     assert service.text(going_on).startswith(lines(4))
+
+
+@pytest.mark.slow
+def test_a_client_server_of_ray_that_dies_loses_no_run(service: Service, cluster: RayCluster) -> None:
+    going_on = service.submit(counting(6000, 0.1))
+    service.wait_for_text(going_on, "line 3", 60)
+    wait_until(lambda: bool(client_servers(cluster)), 30)
+
+    for process in client_servers(cluster):
+        process.kill()
+
+    wait_until(lambda: "can't be used" in service.log(), 60, lambda: service.log()[-3000:])
+    wait_for_nodes(service, 3)
+    later = service.submit("print('later')")
+    assert service.wait_for(later, seconds=60) == "succeeded", agent_of(service)
+    assert service.run(going_on)["status"] == "running"
+    service.ask("POST", f"/api/v1/runs/{going_on}/cancel")
+    assert service.wait_for(going_on) == "cancelled"
+
+
+def client_servers(cluster: RayCluster) -> list[psutil.Process]:
+    """The processes of Ray's client port that each speak with one client."""
+    found = []
+    for process in psutil.Process(cluster.process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "specific-server" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 @pytest.mark.slow

@@ -184,7 +184,7 @@ class RayAgent:
             gpus=ask.gpus,
             cpus=ask.cpus,
             memory=ask.memory,
-            selector={**self._usable(), **ask.selector},
+            selector={**ask.selector, **self._usable()},
             resources=ask.resources,
         )
         return self._handle(record)
@@ -197,8 +197,6 @@ class RayAgent:
     def adopt(self, record: RunRecord) -> RayRunner:
         """The actor of a run; whether there is one shows when the cluster has answered."""
         self.nodes.hold(record.id, Ask.of(record, self._settings.ray_cpus))
-        if self.link.connected:
-            self.link.tell("attach", runs=sorted({*self._handles, record.id}))
         return self._handle(record)
 
     def _handle(self, record: RunRecord) -> RayRunner:

@@ -67,7 +67,7 @@ class Connector:
         self._ray.cloudpickle.register_pickle_by_value(probe)
 
     def work(self) -> None:
-        """Do what is asked for, until stdin ends."""
+        """Do what is asked for, until stdin ends. Raises ConnectionError when Ray's client has lost the cluster."""
         threading.Thread(target=self._listen, name="commands", daemon=True).start()
         looked = 0.0
         while True:
@@ -92,6 +92,8 @@ class Connector:
         do = command.pop("do")
         try:
             getattr(self, do)(**command)
+        except ConnectionError:
+            raise
         except Exception as error:  # noqa: BLE001 — Ray raises anything, and one run must not end the others
             if "run" in command:
                 self._gone(command["run"], words(error))
@@ -116,8 +118,11 @@ class Connector:
         wanted = {name: value for name, value in options.items() if value is not None}
         try:
             actor = self._ray.remote(RunActor).options(**wanted).remote(order, gpus)
-        except ValueError:  # the name is taken: an earlier dispatcher was killed right after it had asked
-            actor = self._ray.get_actor(run, namespace=self._namespace)
+        except ValueError as error:  # the name is taken: an earlier dispatcher was killed right after it had asked
+            try:
+                actor = self._ray.get_actor(run, namespace=self._namespace)
+            except ValueError:
+                raise error from None
         self._follow(run, actor)
 
     def attach(self, runs: list[str]) -> None:
@@ -166,6 +171,8 @@ class Connector:
             self._say("placed", run=run, **place)
 
     def _ended(self, run: str, how: str | None, error: BaseException | None) -> None:
+        if isinstance(error, ConnectionError):
+            raise error  # of the client, for all that it waits for: it says nothing of the actor, which goes on
         actor = self._actors.get(run)
         if isinstance(error, self._ray.exceptions.ActorUnavailableError) and actor is not None:
             timer = threading.Timer(AGAIN_SECONDS, self._queue.put, (lambda: self._follow(run, actor),))
@@ -249,7 +256,11 @@ def main(arguments: list[str]) -> int:
         say("problem", words=words(error))
         return 1
     say("connected", protocol=PROTOCOL)
-    connector.work()
+    try:
+        connector.work()
+    except ConnectionError as error:
+        say("problem", words=words(error))
+        return 1
     return 0
 
 

@@ -91,8 +91,11 @@ class Link:
         self.problem = problem
 
     def tell(self, do: str, **fields: Any) -> None:
-        """Give a command. One that is lost, since the connector ends, is given again by whoever attaches."""
-        if self._process is not None and self._process.stdin is not None:
+        """Give a command. One that is lost, since the connector ends, is given again by whoever attaches.
+
+        So is one for a connector that has not connected: it reads nothing yet, and a full pipe would hold us up.
+        """
+        if self.connected and self._process is not None and self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.write(orjson.dumps({"do": do, **fields}, option=orjson.OPT_APPEND_NEWLINE))
                 self._process.stdin.flush()

@@ -38,12 +38,14 @@ class RunActor:
         with self._lock:
             first, self._begun = not self._begun, True
         if first:
-            self._how = self._work.execute()
-            # A gateway that is away doesn't take it down, and it must not hold its GPUs for nothing.
-            timer = threading.Timer(LEAVE_SECONDS, os._exit, (0,))
-            timer.daemon = True
-            timer.start()
-            self._ended.set()
+            try:
+                self._how = self._work.execute()
+            finally:
+                # A gateway that is away doesn't take it down, and it must not hold its GPUs for nothing.
+                timer = threading.Timer(LEAVE_SECONDS, os._exit, (0,))
+                timer.daemon = True
+                timer.start()
+                self._ended.set()
         self._ended.wait()
         return self._how
 

@@ -129,6 +129,7 @@ class Nodes:
         self.all: dict[str, Node] = {}
         self._asks: dict[str, Ask] = {}
         self._places: dict[str, tuple[str, list[str]]] = {}
+        self._room: dict[Ask, bool] = {}
 
     def update(self, nodes: Mapping[str, Mapping[str, Any]]) -> None:
         """What Ray says that there is."""
@@ -154,6 +155,7 @@ class Nodes:
 
     def _recount(self) -> None:
         """Who holds what: first the runs that Ray has placed, then a guess for the others, so that two never share."""
+        self._room.clear()
         for node in self.all.values():
             node.holders.clear()
             node.gpu_holders.clear()
@@ -186,8 +188,10 @@ class Nodes:
         return [f"{node.name if node is not None else id[:12]}/{gpu}" for gpu in gpus]
 
     def has_room(self, ask: Ask) -> bool:
-        """Whether a node could run it now."""
-        return any(node.has_room(ask) for node in self.all.values())
+        """Whether a node could run it now. Asked for each run of the queue, many of which ask for the same."""
+        if ask not in self._room:
+            self._room[ask] = any(node.has_room(ask) for node in self.all.values())
+        return self._room[ask]
 
     def amounts(self) -> dict[str, Any]:
         """CPUs and memory of all nodes, and who holds how much."""

@@ -25,7 +25,9 @@ _OVER = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HT
 
 
 class NotWantedError(GatewayError):
-    """The gateway takes nothing more for the run: it has ended, was given to another runner, or is gone."""
+    """The gateway takes nothing more for the run: it has ended, was given to another runner, is gone, or would have
+    to take what is too large for it.
+    """
 
 
 class Home:
@@ -98,6 +100,8 @@ class Home:
             raise UnreachableError(f"No gateway answers at {self._base}: {error}") from error
         if answer.status in _OVER:
             raise NotWantedError(words)
+        if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # it would be so every time
+            raise NotWantedError(f"What the run has put out is too large for the gateway at {self._base}: {words}")
         raise UnreachableError(f"The gateway at {self._base} answers {answer.status}: {words}")
 
     def close(self) -> None:

@@ -90,8 +90,8 @@ class RemoteRun:
         except (GatewayError, OSError) as error:
             return str(error)
         finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            if lock >= 0:
+            if lock >= 0:  # else the folder, if there is one, belongs to another actor of the run
+                shutil.rmtree(self._folder, ignore_errors=True)
                 os.close(lock)
             self._home.close()
 
@@ -110,9 +110,13 @@ class RemoteRun:
         """The run's folder as a runner expects it. Returns the lock that tells that it is in use."""
         self._data.make()
         sweep(self._data)
-        self._folder.mkdir(mode=0o700)
-        lock = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        while True:
+            self._folder.mkdir(mode=0o700)
+            lock = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if (self._folder / LOCK).exists():
+                break
+            os.close(lock)  # another run tidied up between the two calls, and took the folder for a dead one's
         (self._folder / "request.json").write_bytes(orjson.dumps(packet["request"]))
         (self._folder / "events.jsonl").write_bytes(packet["log"].encode())
         return lock
@@ -245,11 +249,11 @@ def environ_of(environ: Mapping[str, str], settings: Mapping[str, Any]) -> dict[
 
 def node_folder(gateway: str) -> Path:
     """This user's folder for the runs of a gateway; KERNEL_GATEWAY_DATA moves it. Raises `StorageError`."""
-    base = os.environ.get(PREFIX + "DATA") or f"{tempfile.gettempdir()}/kernel-gateway-nodes-{os.getuid()}"
-    folder = Path(base)
+    named = os.environ.get(PREFIX + "DATA")
+    folder = Path(named or f"{tempfile.gettempdir()}/kernel-gateway-nodes-{os.getuid()}").absolute()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
+        found = folder.stat() if named else folder.lstat()  # a link that we were given is as good as a folder
     except OSError as error:
         raise StorageError(f"{folder} can't be made on this node: {error.strerror}.") from error
     if found.st_uid != os.getuid() or found.st_mode & 0o022:

@@ -247,7 +247,7 @@ class _Examination:
     def stop(self) -> None:
         """End the kernel; a process or a wait that is left over is a finding."""
         began = time.monotonic()
-        self._kernels.shut_down()
+        self._kernels.close()
         seconds = time.monotonic() - began
         self._driver.close()
         self._cancel.close()

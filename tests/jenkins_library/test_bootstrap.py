@@ -255,4 +255,4 @@ def test_a_script_that_is_run_again_goes_on_with_its_run(service: Service, agent
     for _ in range(2):
         subprocess.run(["/bin/sh", str(SCRIPT)], cwd=agent.home, env=environ, timeout=60, check=True)
 
-    assert len(service.ask("GET", "/api/v1/runs?build=jenkins-train-13").json["runs"]) == 1
+    assert len(service.ask("GET", "/api/v1/runs?build=train%2313").json["runs"]) == 1

@@ -109,7 +109,7 @@ class Session:
         return Outcome(status, list(self.recorder.events), time.monotonic() - started)
 
     def close(self) -> None:
-        self.kernels.shut_down()
+        self.kernels.close()
         self.driver.close()
 
 

@@ -48,6 +48,8 @@ NEEDS = {
     ("get", "/readyz"): "public",
     ("get", "/api/v1/healthz"): "public",
     ("get", "/api/v1/readyz"): "public",
+    ("get", "/client/"): "public",
+    ("get", "/client/{name}"): "public",
 }
 """What each call takes; all others take ``read``."""
 

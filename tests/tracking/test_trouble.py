@@ -21,7 +21,7 @@ NOBODY_KNOWS = "send it with: kernel-gateway mlflow send"
 
 @pytest.mark.slow
 def test_a_dead_server_fails_no_run_and_gets_it_later(run: Run, own_server: Server) -> None:
-    done = run(CODE + "# %%\nimport time; time.sleep(3)\n", "--mlflow", own_server.uri, "--require", "accuracy > 0.1")
+    done = run(CODE + "# %%\nimport time; time.sleep(8)\n", "--mlflow", own_server.uri, "--require", "accuracy > 0.1")
 
     assert done.exit_code == 0, done.stdout + done.stderr
     assert "can't be reached" in done.remarks + done.stderr

@@ -130,7 +130,8 @@ class ServiceRun:
                 outcome = runner.run(program, first["provenance"], self._baseline(), problem, queued=True)
             finally:
                 runner.close()
-            guard.sweep(0.0)
+            tracker = tracking.client.pid if tracking is not None else None
+            guard.sweep(0.0, frozenset() if tracker is None else frozenset({tracker}))
             folder.log.close()
             if self._at_home or tracking is not None:  # MLflow gets them from here
                 folder.write_results()

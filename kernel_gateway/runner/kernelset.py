@@ -161,14 +161,17 @@ class KernelSet:
             self._leaving.pop().wait()
 
     def _await(self, spec: Kernelspec, kernel: Kernel) -> Kernel:
-        """A kernel that answers: this one, or, if it was warm or forked and does not, one started from nothing."""
+        """A kernel that answers: this one, or, if it was warm or forked and does not, one started from nothing.
+
+        So is one that found a port taken: jupyter_client chooses them before the kernel binds them.
+        """
         try:
             self._driver.wait(lambda: kernel.ready)
             if kernel not in self._warmed or self._enter(kernel):
                 return kernel
             problem = f"Warm kernel {kernel.name!r} could not be given the run's folder and environment"
         except KernelError as error:
-            if kernel not in self._warmed and not kernel.forked:
+            if kernel not in self._warmed and not kernel.forked and "ddress already in use" not in kernel.raw_text:
                 raise
             problem = str(error).rstrip(".")
         self._sink.append(EventType.LOG, level="warning", message=f"{problem}; another one is started.")

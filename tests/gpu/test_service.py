@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import re
 import shutil
 import sqlite3
@@ -247,6 +248,8 @@ def test_nvml_that_fails_is_a_warning_and_the_service_runs(serve: Serve, nvml: S
 def test_a_kernel_in_which_cuda_was_in_use_already_is_not_given_gpus(serve: Serve, tmp_path: Path) -> None:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
+        if os.environ.get("KERNEL_GATEWAY_REQUIRE_KERNELS"):
+            pytest.fail("there is no C compiler; scripts/setup --kernels installs one", pytrace=False)
         pytest.skip("there is no C compiler for a library that goes by the name of CUDA's driver")
     (tmp_path / "empty.c").write_text("int nothing;\n")
     library = tmp_path / "libcuda.so.1"

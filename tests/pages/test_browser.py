@@ -13,7 +13,7 @@ import pytest
 from tests.service.conftest import Serve, Service
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +40,16 @@ display(HTML("<table><tr><td onclick='alert(1)'>cell</td></tr></table><script>do
 display(HTML("<p style='position: fixed; inset: 0'>over it all</p><img src=x onerror=\\"document.title = 'taken'\\">"))
 open("model.txt", "w").write("weights")
 """
+
+
+def widths(images: Locator) -> list[int]:
+    """The own widths in pixels of images, each scrolled to and loaded first (they are loaded when seen); 0: broken."""
+    loaded = "one => one.decode().then(() => one.naturalWidth, () => 0)"
+    found = []
+    for image in images.all():
+        image.scroll_into_view_if_needed()
+        found.append(image.evaluate(loaded))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -188,11 +198,12 @@ def test_two_runs_are_chosen_in_the_list_and_compared(visit: Any, service: Servi
     page.get_by_role("button", name="Compare").click()
 
     page.get_by_role("heading", name="Compare runs").wait_for()
+    page.wait_for_load_state()
     assert page.locator("tr", has_text="accuracy").first.inner_text().count("★") == 1
     assert page.locator("svg polyline").count() == 2
     images = page.locator(".page-figures img")
     assert images.count() == 2
-    assert images.evaluate_all("all => all.every(one => one.complete && one.naturalWidth === 1)")
+    assert widths(images) == [1, 1]
     assert visitor.violations() == []
 
 
@@ -204,9 +215,8 @@ def test_the_report_of_an_ended_run_is_shown_and_nothing_a_kernel_made_runs(
 
     assert page.locator("#page-report td", has_text="cell").count() == 1
     assert page.title().startswith("train: unstable")
-    assert page.locator("#page-report img").evaluate_all(
-        "all => all.every(one => one.complete && one.naturalWidth > 0)"
-    )
+    assert all(widths(page.locator("#page-report img")))
+    page.evaluate("scrollTo(0, 0)")
     over = "document.elementFromPoint(innerWidth / 2, {}).closest('{}') !== null"
     page.locator("#page-report p").first.evaluate("one => { one.style.position = 'fixed'; one.style.inset = 0 }")
     page.locator("#page-report p").first.evaluate("one => { one.style.zIndex = 99; one.style.background = 'red' }")

@@ -21,7 +21,7 @@ import orjson
 
 from ..errors import GatewayError, UsageError
 from ..kernels import forkserver
-from ..kernels.environment_specs import check_name
+from ..kernels.environments.spec import check_name
 from ..kernels.specs import Kernelspecs
 from ..settings import PREFIX, Settings
 from .fork_servers import ForkServer

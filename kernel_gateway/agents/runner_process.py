@@ -28,7 +28,7 @@ import orjson
 
 from ..errors import GatewayError, KernelError, ResourceError, StorageError
 from ..kernels import guard
-from ..kernels.environment_specs import split_extras
+from ..kernels.environments.spec import split_extras
 from ..kernels.gpu_locks import GpuLocks, holders
 from ..kernels.resources import gpu_environment, thread_environment
 from ..kernels.sandbox import Sandbox
@@ -50,7 +50,7 @@ from .notes import leave_note
 from .workspace import materialise, safe_path
 
 if TYPE_CHECKING:
-    from ..kernels.environments import Environment
+    from ..kernels.environments.build import Environment
     from ..tracking.client import Tracking
 
 
@@ -294,7 +294,7 @@ class WarmRunner:
         spec = Kernelspecs().resolve(self._kernel)
         if not self._env:
             return spec
-        from ..kernels.environments import Cache, build_environment
+        from ..kernels.environments.build import Cache, build_environment
 
         sandbox = place_sandbox(self._place, self._data, self._settings)
         environ = place_environ(self._place)

@@ -18,7 +18,7 @@ from ..agents.workspace import check_workspace, safe_path
 from ..errors import GateError, ResourceError, SourceError, StorageError, UnreachableError, UsageError
 from ..events import EventType
 from ..gates import parse_gate
-from ..kernels.environment_specs import check_name
+from ..kernels.environments.spec import check_name
 from ..kernels.resources import check_cpus_and_memory
 from ..runner.artifacts import check_glob
 from ..runner.masking import Masker, MaskingSink

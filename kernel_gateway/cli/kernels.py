@@ -110,7 +110,7 @@ Examples:
 )
 def environments_command(prune: bool, days: float | None) -> None:
     """List the environments that were built for `run --env` on this machine, the least recently used first."""
-    from ..kernels.environment_cache import Cache
+    from ..kernels.environments.cache import Cache
     from ..settings import Settings
 
     try:

@@ -244,7 +244,7 @@ def _run_options(name: str, options: dict[str, Any]) -> RunOptions:
             if problem := check_glob(glob):
                 raise UsageError(problem, field="artifact")
     if options["env_file"] is not None:
-        from ..kernels.environment_specs import check_file
+        from ..kernels.environments.spec import check_file
 
         check_file(options["env_file"])
     return RunOptions(name=name, parameters=parameters, secrets=secrets, **options)

@@ -121,7 +121,7 @@ def env_entry(env: str | os.PathLike[str] | None, root: Path) -> EnvFiles | None
     """
     if env is None:
         return None
-    from ..kernels.environment_specs import check_name, read_spec, split_extras
+    from ..kernels.environments.spec import check_name, read_spec, split_extras
 
     check_name(os.fspath(env))
     plain, _ = split_extras(os.fspath(env))
@@ -153,7 +153,7 @@ def _files_of(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    from ..kernels.requirement_files import sources
+    from ..kernels.environments.requirement_files import sources
 
     tracked = find_files(path.resolve()).files
     yield from tracked.values() or (file for file in sources(path) if not file.is_symlink())

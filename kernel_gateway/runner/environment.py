@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..events import EventSink, EventType
-from ..kernels.environment_specs import EnvironmentSpec, read_inline, read_spec
+from ..kernels.environments.spec import EnvironmentSpec, read_inline, read_spec
 from ..settings import RunOptions, Settings
 from .plan import Plan
 
 if TYPE_CHECKING:
-    from ..kernels.environments import Environment
+    from ..kernels.environments.build import Environment
     from .run import Workplace
 
 FOR_INSTALLERS = ("PIP_", "UV_", "CONDA_", "MAMBA_", "RENV_", "JULIA_PKG_", "NETRC")
@@ -44,7 +44,7 @@ def prepare(
 
     Raises `EnvironmentBuildError`, and what `check` raises.
     """
-    from ..kernels.environments import Cache, build_environment
+    from ..kernels.environments.build import Cache, build_environment
 
     def log(line: str) -> None:
         sink.append(EventType.LOG, level="info", message=line)

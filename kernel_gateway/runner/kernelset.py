@@ -17,7 +17,7 @@ from .driver import Driver, Request
 from .entering import entering_code
 
 if TYPE_CHECKING:
-    from ..kernels.environments import Environment
+    from ..kernels.environments.build import Environment
 
 ENTER_SECONDS = 5.0
 """How long a warm kernel may take to become one of the run; it needs some milliseconds."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import GateError, KernelspecError
 from ..gates import Gate, parse_gate
-from ..kernels.environment_specs import check_name, language_of
+from ..kernels.environments.spec import check_name, language_of
 from ..kernels.specs import Kernelspec, Kernelspecs
 from ..settings import RunOptions
 from ..sources import GATES_PLACE, parameterize, parameters_cell

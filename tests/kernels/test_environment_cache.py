@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from kernel_gateway.errors import EnvironmentBuildError
-from kernel_gateway.kernels import environments
-from kernel_gateway.kernels.environment_cache import DAY, Cache, Environment
-from kernel_gateway.kernels.environment_specs import EnvironmentSpec, read_spec
-from kernel_gateway.kernels.environments import build_environment, digest_of
+from kernel_gateway.kernels.environments import build
+from kernel_gateway.kernels.environments.build import build_environment, digest_of
+from kernel_gateway.kernels.environments.cache import DAY, Cache, Environment
+from kernel_gateway.kernels.environments.spec import EnvironmentSpec, read_spec
 from kernel_gateway.kernels.sandbox import Sandbox, works
 
 
@@ -132,10 +132,10 @@ def test_an_environment_whose_editable_package_is_gone_is_neither_used_nor_kept(
 SCRIPT = """\
 import sys
 from pathlib import Path
-from kernel_gateway.kernels import environments
-from kernel_gateway.kernels.environment_cache import Cache
-environments.find_uv = lambda: sys.argv[3]
-environments.build_environment(Path(sys.argv[1]), Cache(Path(sys.argv[2])), lambda line: print(line, flush=True))
+from kernel_gateway.kernels.environments import build
+from kernel_gateway.kernels.environments.cache import Cache
+build.find_uv = lambda: sys.argv[3]
+build.build_environment(Path(sys.argv[1]), Cache(Path(sys.argv[2])), lambda line: print(line, flush=True))
 """
 
 
@@ -209,7 +209,7 @@ def test_without_a_network_for_kernels_nothing_is_built_from_source(
     uv.parent.mkdir()
     uv.write_text("#!/bin/sh\necho no_build=$UV_NO_BUILD\nexit 2\n")
     uv.chmod(0o755)
-    monkeypatch.setattr(environments, "find_uv", lambda: str(uv))
+    monkeypatch.setattr(build, "find_uv", lambda: str(uv))
     sandbox = Sandbox(tmp_path / "hidden", (), network=False)
     cases = {
         "requirements.txt": ("six\n", "no_build=1"),

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from kernel_gateway.errors import EnvironmentBuildError
-from kernel_gateway.kernels import environment_languages
-from kernel_gateway.kernels.environment_cache import Cache
-from kernel_gateway.kernels.environment_specs import read_inline, read_spec
-from kernel_gateway.kernels.environment_tools import find_uv, mask_credentials
-from kernel_gateway.kernels.environments import build_environment
+from kernel_gateway.kernels.environments import languages
+from kernel_gateway.kernels.environments.build import build_environment
+from kernel_gateway.kernels.environments.cache import Cache
+from kernel_gateway.kernels.environments.spec import read_inline, read_spec
+from kernel_gateway.kernels.environments.tools import find_uv, mask_credentials
 from tests.kernels.r_repository import make_repository, write_lock
 
 
@@ -206,7 +206,7 @@ def test_a_lock_of_renv_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def test_r_without_renv_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As R does where renv is missing; whether this machine has it must not matter here.
-    tool(tmp_path, "Rscript", f"exit {environment_languages._NO_RENV}", monkeypatch)
+    tool(tmp_path, "Rscript", f"exit {languages._NO_RENV}", monkeypatch)
 
     with pytest.raises(EnvironmentBuildError, match=r"needs R's package renv on this machine\. Install it"):
         build_environment(write(tmp_path, "renv.lock", LOCK), Cache(tmp_path / "cache"), ignore)

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from kernel_gateway.errors import EnvironmentBuildError, UsageError
-from kernel_gateway.kernels import environments
-from kernel_gateway.kernels.environment_cache import Cache
-from kernel_gateway.kernels.environment_specs import read_spec
-from kernel_gateway.kernels.environment_tools import run_guarded
-from kernel_gateway.kernels.environments import Environment, build_environment
-from kernel_gateway.kernels.package_indexes import pip_settings, uv_index_environment
+from kernel_gateway.kernels.environments import build
+from kernel_gateway.kernels.environments.build import Environment, build_environment
+from kernel_gateway.kernels.environments.cache import Cache
+from kernel_gateway.kernels.environments.package_indexes import pip_settings, uv_index_environment
+from kernel_gateway.kernels.environments.spec import read_spec
+from kernel_gateway.kernels.environments.tools import run_guarded
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -145,7 +145,7 @@ def make_wheel(path: Path) -> None:
 
 @pytest.mark.slow
 def test_without_uv_pip_does_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environments, "find_uv", lambda: None)
+    monkeypatch.setattr(build, "find_uv", lambda: None)
     spec = write(tmp_path, "requirements.txt", "six==1.16.0\n")
 
     built = build_environment(spec, Cache(tmp_path / "cache"), ignore)
@@ -194,7 +194,7 @@ def test_a_cancelled_build_stops_soon_and_leaves_nothing(tmp_path: Path, monkeyp
     mark = str(91_000 + os.getpid() / 1e6)
     uv = write(tmp_path, "bin/uv", f"#!/bin/sh\nmkdir -p half; exec sleep {mark}\n")
     uv.chmod(0o755)
-    monkeypatch.setattr(environments, "find_uv", lambda: str(uv))
+    monkeypatch.setattr(build, "find_uv", lambda: str(uv))
     asked = threading.Event()
     threading.Timer(0.5, asked.set).start()
 
@@ -214,7 +214,7 @@ def test_a_cancelled_build_stops_soon_and_leaves_nothing(tmp_path: Path, monkeyp
 def test_a_build_dies_with_the_process_that_asked_for_it(tmp_path: Path) -> None:
     mark = str(92_000 + os.getpid() / 1e6)
     code = (
-        "import os; from pathlib import Path; from kernel_gateway.kernels.environment_tools import run_guarded;"
+        "import os; from pathlib import Path; from kernel_gateway.kernels.environments.tools import run_guarded;"
         f"run_guarded(['sleep', '{mark}'], dict(os.environ), Path('/'), print, lambda: None)"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as process:
@@ -378,7 +378,7 @@ def test_uvs_own_configuration_is_left_alone(machine: dict[str, str], tmp_path: 
 def test_credentials_of_an_index_stay_out_of_log_and_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uv = write(tmp_path, "bin/uv", "#!/bin/sh\necho 'no https://bot:t0ken@example.org/simple'; exit 2\n")
     uv.chmod(0o755)
-    monkeypatch.setattr(environments, "find_uv", lambda: str(uv))
+    monkeypatch.setattr(build, "find_uv", lambda: str(uv))
     lines: list[str] = []
 
     with pytest.raises(EnvironmentBuildError) as caught:

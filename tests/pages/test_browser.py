@@ -5,22 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.pages.visitor import CHECKS, Visitor, widths
 from tests.service.conftest import Serve, Service
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Locator, Page
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.slow
-
-CHECKS = (Path(__file__).parent / "checks.js").read_text()
-
-WAIT = 30_000
-"""Milliseconds that a page has for what is awaited."""
 
 SLOW = """
 import time
@@ -42,16 +37,6 @@ open("model.txt", "w").write("weights")
 """
 
 
-def widths(images: Locator) -> list[int]:
-    """The own widths in pixels of images, each scrolled to and loaded first (they are loaded when seen); 0: broken."""
-    loaded = "one => one.decode().then(() => one.naturalWidth, () => 0)"
-    found = []
-    for image in images.all():
-        image.scroll_into_view_if_needed()
-        found.append(image.evaluate(loaded))
-    return found
-
-
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with two slots and two GPUs, as it claims."""
@@ -60,38 +45,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     service.start()
     yield service
     service.close()
-
-
-class Visitor:
-    """A browser's window, and everything in it that went wrong."""
-
-    def __init__(self, browser: Browser, service: Service, **options: Any) -> None:
-        self.service = service
-        self.context: BrowserContext = browser.new_context(**options)
-        self.context.set_default_timeout(WAIT)
-        self.context.add_init_script(CHECKS + "note()")
-        self.troubles: list[str] = []
-        self.page = self.new_page()
-
-    def new_page(self) -> Page:
-        """One more tab."""
-        page = self.context.new_page()
-        page.on("console", lambda said: self.troubles.append(said.text) if said.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        return page
-
-    def log_in(self, path: str = "/", token: str = "") -> Page:
-        """Type the token in, and be where one wanted to go."""
-        self.page.goto(self.service.url + path)
-        self.page.get_by_label("Token").fill(token or self.service.token)
-        self.page.get_by_role("button", name="Log in").click()
-        self.page.wait_for_url(self.service.url + path)
-        return self.page
-
-    def violations(self) -> list[str]:
-        """What the page's policy has refused."""
-        refused: list[str] = self.page.evaluate("window.violations ?? []")
-        return [*self.troubles, *refused]
 
 
 @pytest.fixture

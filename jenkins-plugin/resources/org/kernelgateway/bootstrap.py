@@ -241,7 +241,7 @@ def uv_commands(target: Path, wheel: Path) -> tuple[list[str], list[str], dict[s
         raise LookupError
     sys.path.insert(0, str(wheel))
     try:
-        from kernel_gateway.kernels.package_indexes import uv_index_environment
+        from kernel_gateway.kernels.environments.package_indexes import uv_index_environment
     except ImportError:
         raise LookupError from None
     environ = plain_environ()

@@ -10,9 +10,9 @@ import re
 import reprlib
 from pathlib import Path
 
-from ..errors import EnvironmentBuildError
-from .environment_specs import EnvironmentSpec, uv_files, uv_settings
+from ...errors import EnvironmentBuildError
 from .requirement_files import digest_of, rooted, tell
+from .spec import EnvironmentSpec, uv_files, uv_settings
 
 # Names that are the same thing for conda and pip and need nothing but Python.
 _PIP_TOO = frozenset({"ipykernel", "setuptools", "wheel"})

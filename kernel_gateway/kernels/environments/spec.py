@@ -1,6 +1,6 @@
 """What a package environment shall hold, read from the files in which people write that down.
 
-`environments` calls `read_spec` before it builds, the command line and the API `check_name` before they take a run.
+`build` calls `read_spec` before it builds, the command line and the API `check_name` before they take a run.
 Formats: pip's requirements files, ``pyproject.toml`` (PEP 621) with uv's lock beside it, scripts with metadata (PEP
 723), conda's ``environment.yml``, R's ``renv.lock``, Julia's ``Project.toml``.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from ..errors import EnvironmentBuildError, UsageError
+from ...errors import EnvironmentBuildError, UsageError
 from .requirement_files import Told, digest_of, read_text, tell, tell_file
 
 FORMATS = "a requirements.txt, pyproject.toml, conda environment.yml, renv.lock or Julia's Project.toml"

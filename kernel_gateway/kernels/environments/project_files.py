@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import EnvironmentBuildError
-from .environment_specs import EnvironmentSpec, uv_settings
+from ...errors import EnvironmentBuildError
 from .requirement_files import Told, digest_of, read_text, tell, tell_local
+from .spec import EnvironmentSpec, uv_settings
 
 
 def read_pyproject(file: Path, text: str, extras: tuple[str, ...]) -> EnvironmentSpec:

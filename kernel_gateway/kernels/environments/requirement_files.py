@@ -1,6 +1,6 @@
 """pip's requirements files, with all that they include and refer to.
 
-`environment_specs` uses them for requirements.txt and for the lists of requirements in other formats. Format:
+`spec` uses them for requirements.txt and for the lists of requirements in other formats. Format:
 https://pip.pypa.io/en/stable/reference/requirements-file-format/
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import EnvironmentBuildError
+from ...errors import EnvironmentBuildError
 
 LARGEST_FILE = 16 << 20
 """Bytes of an environment file, or of one that it includes; what is larger is none."""

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import EnvironmentBuildError
-from ..settings import Settings
-from .sandbox import Sandbox
-from .specs import Kernelspec
+from ...errors import EnvironmentBuildError
+from ...settings import Settings
+from ..sandbox import Sandbox
+from ..specs import Kernelspec
 
 POLL_SECONDS = 0.1
 """How often `check` is called while something is waited for."""

@@ -1,7 +1,7 @@
 """Package environments for kernels: built once for each content of an environment file, then kept.
 
 `build_environment` is called before the first kernel starts. The work is done by uv, or by venv and pip where there is
-no uv, by a conda tool for what only conda has, by renv and Pkg for R and Julia (`environment_languages`); below a
+no uv, by a conda tool for what only conda has, by renv and Pkg for R and Julia (`languages`); below a
 guard, so that nothing of it outlives us, and in the sandbox where kernels are in one: a build runs code of packages.
 """
 
@@ -20,13 +20,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import EnvironmentBuildError
-from ..settings import PREFIX
-from .environment_cache import Cache, Check, Environment, Log
-from .environment_specs import EnvironmentSpec, read_spec, uv_settings
-from .environment_tools import Workshop, find_conda, find_uv, mask_credentials
+from ...errors import EnvironmentBuildError
+from ...settings import PREFIX
+from ..sandbox import Sandbox
+from .cache import Cache, Check, Environment, Log
 from .package_indexes import index_settings, uv_index_environment
-from .sandbox import Sandbox
+from .spec import EnvironmentSpec, read_spec, uv_settings
+from .tools import Workshop, find_conda, find_uv, mask_credentials
 
 __all__ = ["Cache", "Environment", "build_environment"]
 
@@ -98,7 +98,7 @@ def digest_of(spec: EnvironmentSpec, environ: Mapping[str, str]) -> str:
         python = f"{platform.python_implementation()} {platform.python_version()} {sys.base_prefix}"
         told = [python, str(spec.python), IPYKERNEL, json.dumps(index_settings(environ), sort_keys=True)]
     else:
-        from .environment_languages import identity
+        from .languages import identity
 
         told = identity(spec.language)
     # Who has fresh credentials for the same index needs no other environment.
@@ -118,7 +118,7 @@ def _build(spec: EnvironmentSpec, cache: Cache, digest: str, workshop: Workshop)
             packages = _PythonBuild(spec, folder, workshop).run()
             variables = {"PATH": str(folder / "bin"), "CONDA_PREFIX" if spec.conda else "VIRTUAL_ENV": str(folder)}
         else:
-            from .environment_languages import build
+            from .languages import build
 
             packages, variables = build(spec, folder, workshop)
         needs = [str(path) for path in spec.editable]

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import EnvironmentBuildError
-from . import guard
-from .environment_cache import POLL_SECONDS, Check, Log
-from .sandbox import Sandbox
+from ...errors import EnvironmentBuildError
+from .. import guard
+from ..sandbox import Sandbox
+from .cache import POLL_SECONDS, Check, Log
 
 MOST_LINES = 5000
 """Lines of one command's output that are told; of more, only the end counts, if it fails."""

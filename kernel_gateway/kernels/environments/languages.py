@@ -9,9 +9,9 @@ import tomllib
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import EnvironmentBuildError
-from .environment_specs import EnvironmentSpec
-from .environment_tools import Workshop
+from ...errors import EnvironmentBuildError
+from .spec import EnvironmentSpec
+from .tools import Workshop
 
 _TOOLS = {"r": "Rscript", "julia": "julia"}
 

@@ -105,7 +105,7 @@ def _setting(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)  # methods of so many fields would cost 1 ms a start
 class Settings:
     """Limits and defaults, of a run and of the service. `from_environ` reads them; `docs/settings.md` lists them."""
 

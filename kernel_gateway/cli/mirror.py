@@ -21,7 +21,6 @@ from ..settings import Settings
 from ..store.eventlog import encode
 from ..store.folder import RunFolder
 from .printer import ConsolePrinter
-from .summary import summary
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -145,6 +144,8 @@ class Mirror:
             click.echo(f"kernel-gateway: {error}", err=True)
         self._printer.join(cancel, patience)
         try:
+            from .summary import summary  # not before the run is submitted
+
             print(summary(self._folder.path), flush=True)
         except OSError:
             pass  # nobody reads it any more

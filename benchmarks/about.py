@@ -29,7 +29,7 @@ def about() -> dict[str, Any]:
     memory = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "command": " ".join(["benchmarks/run", *sys.argv[1:]]),
+        "command": " ".join(["benchmarks/run", *_telling(sys.argv[1:])]),
         "commit": _commit(),
         "machine": f"{cpu or platform.machine()}, {os.cpu_count()} cores, {memory / 1e6:.0f} GB, {platform.platform()}",
         "cores": os.cpu_count(),
@@ -46,6 +46,14 @@ def about() -> dict[str, Any]:
         },
         "load_before": os.getloadavg()[0],
     }
+
+
+def _telling(arguments: list[str]) -> list[str]:
+    """The options that say what is measured: where the results go is nobody's business but the caller's."""
+    if "--output" not in arguments:
+        return arguments
+    at = arguments.index("--output")
+    return arguments[:at] + arguments[at + 2 :]
 
 
 def versions(python: Path, names: tuple[str, ...]) -> dict[str, str]:

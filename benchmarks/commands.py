@@ -108,7 +108,8 @@ def run(
         watchdog.cancel()
         stop(process)
     if code:
-        raise CommandFailed(f"{_shown(command)} ended with {code}: {tail(folder / OUTPUT)}")
+        words = tail(folder / OUTPUT).splitlines() or ["it said nothing"]
+        raise CommandFailed(f"{_shown(command)} ended with {code}: {words[-1]}")
     return outcome
 
 

@@ -20,6 +20,9 @@ import org.kernelgateway.Result
 /** Call to true while it is under way. */
 @Field Map active = [:]
 
+/** Call to how many of its tries ended before our eyes: the next one is a new run, and one whose end we missed is not. */
+@Field Map ended = [:]
+
 /** What was said once already; and the description's lines by folder. */
 @Field Map told = [:]
 @Field Map lines = [:]
@@ -46,7 +49,7 @@ def call(Map arguments = [:]) {
         told[step] = true
         echo("kernelRun: the name ${request.name} is taken in this build, so this run is called ${name}. Name it by name: yourself.")
     }
-    Map file = request.options + [name: name, 'output-dir': outputDir, step: step]
+    Map file = request.options + [name: name, 'output-dir': outputDir, step: step, 'try': (ended[step] ?: 0) + 1]
     try {
         return runStep(request, file, name, outputDir)
     } finally {
@@ -81,11 +84,16 @@ private Map runStep(Map request, Map file, String name, String outputDir) {
     try {
         writeRequest(request, file, folder)
         code = runCommand(request, folder, name)
+        ended[file.step] = file['try']
         result = readResult(folder)
     } catch (Exception stopped) {
         // An aborted build, a lost agent: what is there is published all the same, and the reason stays what it was.
         try {
-            publish(request, name, outputDir, stopped instanceof FlowInterruptedException ? 130 : -1, readResult(folder))
+            Map left = readResult(folder)
+            if (left) {
+                ended[file.step] = file['try']
+            }
+            publish(request, name, outputDir, stopped instanceof FlowInterruptedException ? 130 : -1, left)
             remove(folder)
         } catch (FlowInterruptedException again) {
             throw again
@@ -122,7 +130,7 @@ private void writeRequest(Map request, Map file, String folder) {
 
 /** The exit code of `kernel-gateway run`. */
 private int runCommand(Map request, String folder, String name) {
-    // Jenkins puts variables in where a value has $NAME; $$ is a $.
+    // Jenkins may put variables in where a value has $NAME; $$ is a $ then, and run.sh knows it otherwise.
     List variables = ["KERNEL_GATEWAY_REQUEST=${folder.replace('$', '$$')}"]
     if (request.client) {
         variables << "KERNEL_GATEWAY_CLIENT=${request.client.replace('$', '$$')}"
@@ -159,7 +167,7 @@ private Map readResult(String folder) {
 /** Gives Jenkins the results, as far as there are any; returns the report's address, or null. */
 private String publish(Map request, String name, String outputDir, int code, Map result) {
     String link = result.url
-    if (request.publish) {
+    if (request.publish && hasResults(outputDir, result)) {
         archiveArtifacts(artifacts: "${outputDir}/**", fingerprint: true, allowEmptyArchive: true, defaultExcludes: false)
         if (fileExists("${outputDir}/report/index.html") && env.BUILD_URL) {
             link = Result.url("${env.BUILD_URL}artifact/", "${outputDir}/report/index.html")
@@ -182,6 +190,14 @@ private String publish(Map request, String name, String outputDir, int code, Map
     }
     describe(name, Result.line(name, code, result, link))
     return link
+}
+
+/**
+ * Whether there is something of this run to publish: its record, or what a command left that was killed. A record of which
+ * the command did not tell is an earlier build's, whose results must not pass for this one's.
+ */
+private boolean hasResults(String outputDir, Map result) {
+    return result || (!fileExists("${outputDir}/run.json") && fileExists("${outputDir}/events.jsonl"))
 }
 
 /** Puts a run's line into the build's description. @NonCPS, so that no parallel branch reads it before it is written. */

@@ -8,8 +8,10 @@ describes them. Each value becomes the argument that it stands for, so that both
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from ..errors import GatewayError
 META = "kernel_gateway.options_file"
 """Name in a context's ``meta`` under which the command finds the file that it was given."""
 
-OWN_NAMES = ("source", "code", "code-file", "params", "step")
+OWN_NAMES = ("source", "code", "code-file", "params", "step", "try")
 """Names in a file that are no long options."""
 
 _NO_OPTIONS = ("--help", "--options", "--params")
@@ -37,6 +39,8 @@ class OptionsFile:
     """Of ``params`` as a list of ``NAME=VALUE``: typed as those of ``-p`` are."""
     step: str | None
     """Which step of its build this is; see `kernel_gateway.cli.step`."""
+    attempt: int | None
+    """Which try of the step, from 1 on, if its caller counts those whose end it saw."""
     options: Mapping[str, Any]
     """The rest, checked."""
 
@@ -46,6 +50,7 @@ class CommandWithFile(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """See `click.Command`."""
+        _refuse_joined(args, ctx)
         given = self.make_parser(ctx).parse_args(list(args))[0]
         name = given.get("options_file")
         if isinstance(name, str):
@@ -53,6 +58,14 @@ class CommandWithFile(click.Command):
             has_source = any(isinstance(given.get(source), str) for source in ("source", "code"))
             args = [*_arguments(file.options, has_source), *args]
         return super().parse_args(ctx, args)
+
+
+def _refuse_joined(args: list[str], ctx: click.Context) -> None:
+    """Say it where ``-p epochs=20`` is meant to be ``-p epochs 20``: left alone, the next word would be the value."""
+    for option, word in pairwise(args):
+        if option == "-p" and (joined := re.match(r"([^\W\d]\w*)=", word)):
+            name, value = joined[1], word[joined.end() :]
+            raise click.BadParameter(f"write name and value as two words: -p {name} {value}", ctx, param_hint="'-p'")
 
 
 def options_file(ctx: click.Context) -> OptionsFile | None:
@@ -118,8 +131,10 @@ def _checked(path: Path, content: dict[str, Any], refuse: Callable[[str], click.
             content["code"] = file.read_bytes().decode("utf-8", "surrogateescape")
         except OSError as error:
             raise refuse(f"'code-file': {file} can't be read: {error.strerror}.") from None
-    step = content.pop("step", None)
-    return OptionsFile(path, parameters, pairs, step, content)
+    step, attempt = content.pop("step", None), content.pop("try", None)
+    if attempt is not None and (not isinstance(attempt, int) or isinstance(attempt, bool) or attempt < 1):
+        raise refuse(f"'try' must be a whole number from 1 on, not {_kind(attempt)}.")
+    return OptionsFile(path, parameters, pairs, step, attempt, content)
 
 
 def _parameters(

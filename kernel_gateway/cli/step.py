@@ -31,11 +31,13 @@ HEADLINES = 4
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a build. `name` parts steps of one build that ask for the same at the same time."""
+    """A step of a build. No two steps of one build have the same `name`, so build and name tell it from all others."""
 
     name: str
     file: Path
     """Its file of options."""
+    attempt: int | None = None
+    """Which try of the step, if its caller counts: then a run that ended unseen is this try's, and no earlier one."""
 
     def begun(self) -> str | None:
         """The id of the run that this very step began on a gateway already, if its command is run again."""
@@ -104,8 +106,9 @@ def short_result(record: Mapping[str, Any], exit_code: int, gateway: str | None)
 def idempotency_key(environ: Mapping[str, str], request: Request, step: Step | None = None) -> tuple[str, bool]:
     """The key of a submit, and whether it may be that of an earlier one without anybody having said so.
 
-    In a Jenkins build it is made of the build, the step and the request, so that a step that is run again after its
-    agent was lost finds the run that it began.
+    A step of a Jenkins build has that of the build and the step and of nothing else: run again after its agent was
+    lost, it finds the run that it began, although another agent may have other files and another baseline. A command
+    without a step's name is told from the build's other commands by its request.
     """
     if given := environ.get(KEY_VARIABLE):
         return given, False
@@ -114,8 +117,12 @@ def idempotency_key(environ: Mapping[str, str], request: Request, step: Step | N
     import hashlib
     import json
 
-    told = {**request.body, "secrets": sorted(request.body.get("secrets", {}))}
-    content = json.dumps([tag, told, *([step.name] if step else [])], sort_keys=True, default=str)
+    if step is not None:
+        # The URL, since gateways serve several Jenkins, which may have jobs of the same name.
+        content = json.dumps([environ.get("BUILD_URL", ""), tag, step.name, step.attempt])
+    else:
+        told = {**request.body, "secrets": sorted(request.body.get("secrets", {}))}
+        content = json.dumps([tag, told], sort_keys=True, default=str)
     return hashlib.sha256(content.encode("utf-8", "replace")).hexdigest(), True
 
 

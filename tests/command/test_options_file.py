@@ -143,6 +143,14 @@ def test_a_file_that_is_not_there_is_bad_usage(run: Run) -> None:
     assert "it can't be read: No such file" in finished.stderr
 
 
+@pytest.mark.parametrize("rest", [[], ["-p", "lr", "0.1"], ["train.ipynb"]])
+def test_a_parameter_written_with_an_equals_sign_is_told_how_to_write_it(run: Run, rest: list[str]) -> None:
+    finished = run("-c", "1", "-p", "epochs=20", *rest)
+
+    assert finished.exit_code == 2
+    assert "write name and value as two words: -p epochs 20" in finished.stderr
+
+
 def test_a_run_may_be_given_a_name(run: Run) -> None:
     assert run("-c", "1", "--name", "daily check").record["name"] == "daily check"
     assert run("-c", "1", "--name", "..").exit_code == 2
@@ -192,9 +200,11 @@ def test_headlines_are_at_most_four_with_those_of_gates_first() -> None:
     assert result["url"] == "https://gateway.example/runs/20261121-120000-00000000"
 
 
-def test_steps_of_one_build_that_ask_for_the_same_have_keys_of_their_own(tmp_path: Path) -> None:
+def test_a_step_has_the_key_of_its_build_and_its_name_and_of_nothing_else(tmp_path: Path) -> None:
     build, request = {"BUILD_TAG": "jenkins-train-12"}, Request({"name": "a", "secrets": {}})
     one, two = Step("train#1", tmp_path / "1.json"), Step("train#2", tmp_path / "2.json")
 
     assert idempotency_key(build, request, one) != idempotency_key(build, request, two)
     assert idempotency_key(build, request, one) == idempotency_key(build, request, Step("train#1", tmp_path / "3.json"))
+    assert idempotency_key(build, request, one) == idempotency_key(build, Request({"name": "b"}), one)
+    assert idempotency_key(build, request, one) != idempotency_key({**build, "BUILD_URL": "http://b/12/"}, request, one)

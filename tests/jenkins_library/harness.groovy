@@ -165,20 +165,19 @@ abstract class Steps extends Script {
     def sh(Map arguments) {
         build.record('sh', arguments)
         Map canned = build.scenario.canned
+        if (canned != null) {
+            build.record('request', [text: path(build.variables.get().KERNEL_GATEWAY_REQUEST + '/request.json').getText('UTF-8')])
+        }
+        if (canned?.result) {
+            path(build.variables.get().KERNEL_GATEWAY_REQUEST + '/request.result.json').setText(JsonOutput.toJson(canned.result), 'UTF-8')
+        }
         if (canned?.interrupt) {
             throw new FlowInterruptedException()
         }
         if (canned?.lost) {
             throw new IOException('Unable to create live FilePath for agent-1')
         }
-        if (canned != null) {
-            build.record('request', [text: path(build.variables.get().KERNEL_GATEWAY_REQUEST + '/request.json').getText('UTF-8')])
-        }
-        int code = canned?.code != null ? canned.code : build.shell(arguments.script)
-        if (canned?.result) {
-            path(build.variables.get().KERNEL_GATEWAY_REQUEST + '/request.result.json').setText(JsonOutput.toJson(canned.result), 'UTF-8')
-        }
-        return code
+        return canned?.code != null ? canned.code : build.shell(arguments.script)
     }
 
     def archiveArtifacts(Map arguments) {

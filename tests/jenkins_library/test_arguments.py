@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from tests.jenkins_library.conftest import Outcome, Pipelines
@@ -128,8 +129,11 @@ def test_each_end_is_an_error_that_says_what_happened(pipelines: Pipelines) -> N
 def test_an_abort_stays_an_abort_and_the_results_are_published(pipelines: Pipelines) -> None:
     aborted, lost = pipelines(
         [
-            {"script": "kernelRun 'a.ipynb'", "canned": {"interrupt": True}},
-            {"script": "kernelRun 'a.ipynb'", "canned": {"lost": True, "archiving": "no channel"}},
+            {"script": "kernelRun 'a.ipynb'", "canned": {"interrupt": True, "result": {"status": "cancelled"}}},
+            {
+                "script": "kernelRun 'a.ipynb'",
+                "canned": {"lost": True, "result": {"run": "r"}, "archiving": "no channel"},
+            },
         ]
     )
 
@@ -143,10 +147,43 @@ def test_an_abort_stays_an_abort_and_the_results_are_published(pipelines: Pipeli
     assert "the results of a can't be published: no channel" in lost.console
 
 
+def test_a_try_whose_end_was_not_seen_is_the_same_try_once_more(pipelines: Pipelines) -> None:
+    twice = "for (int i = 0; i < 2; i++) { try { kernelRun 'a.ipynb' } catch (Exception e) { echo(e.message) } }"
+    failed, lost = pipelines([{"script": twice, "canned": canned} for canned in ({"code": 1}, {"lost": True})])
+
+    requests = [[json.loads(one["text"]) for one in outcome.called("request")] for outcome in (failed, lost)]
+    assert [[request["try"] for request in tries] for tries in requests] == [[1, 2], [1, 1]]
+    assert {request["step"] for tries in requests for request in tries} == {"a#1"}
+
+
 def test_results_that_can_not_be_archived_fail_a_green_build(pipelines: Pipelines) -> None:
-    (outcome,) = pipelines([{"script": "kernelRun 'a.ipynb'", "canned": {"code": 0, "archiving": "disk full"}}])
+    canned = {"code": 0, "result": {"status": "succeeded"}, "archiving": "disk full"}
+    (outcome,) = pipelines([{"script": "kernelRun 'a.ipynb'", "canned": canned}])
 
     assert outcome.message == "disk full"
+
+
+def test_results_of_an_earlier_build_are_not_published_for_a_run_that_never_began(
+    pipelines: Pipelines, tmp_path: Path
+) -> None:
+    old = tmp_path / "old" / "kernel-runs" / "a"
+    (old / "report").mkdir(parents=True)
+    for name in ("run.json", "events.jsonl", "junit.xml", "report/index.html"):
+        (old / name).write_text("{}")
+    killed = tmp_path / "killed" / "kernel-runs" / "a"
+    killed.mkdir(parents=True)
+    (killed / "events.jsonl").write_text("")
+
+    never, partly = pipelines(
+        [
+            {"script": "kernelRun 'a.ipynb'", "workspace": str(tmp_path / "old"), "canned": {"code": 127}},
+            {"script": "kernelRun 'a.ipynb'", "workspace": str(tmp_path / "killed"), "canned": {"code": 137}},
+        ]
+    )
+
+    assert not {"archiveArtifacts", "junit", "publishHTML", "kernelResults"} & set(never.names)
+    assert never.description == "a: failed"
+    assert partly.called("archiveArtifacts"), "what a killed command left is worth keeping"
 
 
 def test_the_gateways_token_is_a_credential(pipelines: Pipelines) -> None:

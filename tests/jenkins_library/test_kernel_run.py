@@ -211,6 +211,21 @@ def test_sigterm_reaches_the_command_and_its_exit_code_the_step(tmp_path: Path, 
     assert json.loads((request / "request.result.json").read_text())["exit_code"] == step.returncode
 
 
+@pytest.mark.parametrize("given", ["work $x", "work $$x"], ids=["put in by Jenkins", "left as it is"])
+def test_dollar_signs_in_paths_mean_themselves_whatever_jenkins_does_with_variables(tmp_path: Path, given: str) -> None:
+    folder = tmp_path / "work $x"
+    folder.mkdir()
+    command = folder / "command"
+    command.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    command.chmod(0o755)
+    environ = {**build_environ(tmp_path), "KERNEL_GATEWAY_REQUEST": str(tmp_path / given)}
+    environ["KERNEL_GATEWAY_CLIENT"] = str(tmp_path / given / "command")
+
+    ran = subprocess.run(["/bin/sh", str(SCRIPT)], env=environ, capture_output=True, text=True, check=False)
+
+    assert ran.stdout.splitlines() == ["run", "--options", str(folder / "request.json")], ran.stderr
+
+
 def test_the_script_names_its_shell_so_that_jenkins_traces_nothing() -> None:
     assert SCRIPT.read_text().startswith("#!/bin/sh\n")
     assert os.linesep == "\n"

@@ -118,12 +118,12 @@ def test_views_escape_what_they_show_and_hold_no_scripts_or_styles(view: Path) -
 def test_what_forms_ask_for_is_for_those_who_may_configure_and_by_post(source: Path) -> None:
     text = source.read_text("utf-8")
     for match in re.finditer(
-        r"(@POST\s+)?public \w+ (do(?:Check|Fill|Test)\w+)\(.*?\n    (?:    )?\}\n", text, re.DOTALL
+        r"(@POST\s+)?(?:public|default) \w+ (do(?:Check|Fill|Test)\w+)\(.*?\n    (?:    )?\}\n", text, re.DOTALL
     ):
         if match[2] == "doFillOnGateItems":  # two constant words
             continue
         assert match[1], f"{match[2]} answers to GET"
-        guarded = re.search(r"GatewayForm\.|checkPermission|Tokens\.list|return positive\(", match[0])
+        guarded = re.search(r"FormChecks\.|checkPermission|Tokens\.list", match[0])
         assert guarded, f"{match[2]} checks no permission"
 
 

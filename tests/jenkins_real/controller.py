@@ -34,6 +34,9 @@ OFFLINE = (
 )
 """A controller that talks to nobody."""
 
+GIVEN_UP = "-Dorg.jenkinsci.plugins.workflow.support.pickles.ExecutorPickle.timeoutForNodeMillis=8000"
+"""A node that was removed is given up soon; by default a build waits five minutes for it."""
+
 
 def free_port() -> int:
     """A port of loopback that is free now: a controller keeps its port over restarts, so it can't choose one itself."""
@@ -148,7 +151,7 @@ class Controller:
 
     def command(self) -> list[str]:
         """How a war is started: a file by itself, an exploded one by the servlet container that it brings along."""
-        options = [java(), "-Xmx1g", "-Djava.awt.headless=true", *OFFLINE]
+        options = [java(), "-Xmx1g", "-Djava.awt.headless=true", *OFFLINE, GIVEN_UP]
         if self.war.is_dir():
             container = self.war / "executable" / "winstone.jar"
             # What the manifest of the war says, which nobody reads when it is started so.

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
 
 from tests.browser.conftest import browser  # noqa: F401  (a fixture)
 from tests.jenkins_real.conftest import NAME, ROOT, Site
 from tests.jenkins_real.controller import Controller
 from tests.jenkins_real.face import Build, Jenkins
-from tests.jenkins_real.jobs import freestyle
+from tests.jenkins_real.jobs import freestyle, pipeline
 from tests.jenkins_real.test_pages import has_default_policy, watched
 
 if TYPE_CHECKING:
@@ -136,3 +137,63 @@ def test_the_builds_page_leads_to_the_runs_report_under_jenkins_own_policy(
         assert report.value.status == 200
         assert has_default_policy(report.value.headers["content-security-policy"])
         page.wait_for_selector("text=accuracy")
+
+
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [
+        ("KernelRunStep", freestyle(NAME, "")),
+        ("GatewayFolderProperty", "<com.cloudbees.hudson.plugins.folder.Folder/>"),
+    ],
+    ids=["step", "folder"],
+)
+def test_the_forms_of_steps_and_folders_offer_gateways_and_tokens(with_plugin: Site, kind: str, config: str) -> None:
+    jenkins, name = with_plugin.jenkins, f"{NAME}-{kind}"
+    jenkins.create(name, config)
+    form = f"/job/{name}/descriptorByName/org.kernelgateway.jenkins.{kind}"
+
+    assert "none" in jenkins.ask("POST", f"{form}/fillGatewayItems").text
+    assert NAME in jenkins.ask("POST", f"{form}/fillCredentialsIdItems", data={"credentialsId": ""}).text
+    refused = jenkins.ask("POST", f"{form}/checkGateway", data={"value": "nowhere"}).text
+    assert "There is no kernel gateway" in refused
+    assert jenkins.session.get(f"{jenkins.url}{form}/fillGatewayItems", timeout=30).status_code in {404, 405}
+    nobody = requests.post(f"{jenkins.url}{form}/fillGatewayItems", timeout=30)
+    assert nobody.status_code == 403
+
+
+def test_a_build_that_a_trigger_starts_has_the_triggers_reason_among_its_causes(with_plugin: Site) -> None:
+    jenkins = with_plugin.jenkins
+    script = pipeline("echo 'here'", "TRIGGER_ID", "REASON")
+    causes = []
+    for id in ("20261121-120000-1", ""):
+        build = jenkins.run(f"{NAME}-cause", script, TRIGGER_ID=id, REASON="psi 0.31 > 0.2\r\n<b>of</b> age")
+        assert build.wait() == "SUCCESS", build.log()
+        found = build.info("actions[causes[shortDescription]]")["actions"]
+        causes.append([cause["shortDescription"] for action in found for cause in action.get("causes", [])])
+
+    told = "Started by a trigger of the kernel gateway: psi 0.31 > 0.2 <b>of</b> age"
+    assert causes == [["Started by user admin", told], ["Started by user admin"]]
+
+
+def test_branches_that_use_the_plugins_step_at_once_have_folders_of_their_own(with_plugin: Site) -> None:
+    step = f"kernelRun {with_plugin.where}, name: 'part', code: 'import time\\ntime.sleep(1)'"
+    build = with_plugin.jenkins.run(
+        f"{NAME}-branches", pipeline(f"node('{NAME}') {{ parallel(a: {{ {step} }}, b: {{ {step} }}) }}")
+    )
+
+    assert build.wait() == "SUCCESS", build.log()
+    assert {path.split("/")[1] for path in build.artifacts()} == {"part", "part-2"}
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [("kernal: 'python3'", "there is no argument 'kernal'"), ("onGate: 'fail'", "it must be 'unstable' or 'failure'")],
+    ids=["unknown", "of another value"],
+)
+def test_a_wrong_argument_of_the_plugins_step_ends_the_build(with_plugin: Site, argument: str, words: str) -> None:
+    script = f"node('{NAME}') {{ kernelRun {with_plugin.where}, code: '1', {argument} }}"
+    build = with_plugin.jenkins.run(f"{NAME}-wrong", pipeline(script))
+
+    build.wait_for(words)
+    assert build.wait() == "FAILURE"
+    assert with_plugin.runs(build) == []

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from tests.jenkins_real.conftest import Site
+from tests.jenkins_real.conftest import NAME, Site, groovy
+from tests.jenkins_real.controller import Agent
 from tests.jenkins_real.face import Build
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -57,6 +58,34 @@ def test_an_agent_that_comes_back_in_mid_run_goes_on_with_the_build(site: Site) 
     site.agent.start()
 
     _is_whole(site, build)
+
+
+def test_a_step_whose_agent_is_lost_goes_on_with_its_run_on_another_with_another_baseline(site: Site) -> None:
+    assert site.own is not None, "only a controller of ours is told to give a lost agent up soon"
+    first, second = f"{NAME}-lost", NAME
+    site.jenkins.script(groovy("agent.groovy", NAME=first, FOLDER=str(site.agent.folder / "lost"), MODE="EXCLUSIVE"))
+    lost = Agent(site.jenkins, site.agent.folder / "lost", site.agent.home, first)
+    lost.folder.mkdir()
+    code = f'{CODE}\\nprint(f"::metric name=m value={{i}}")'
+    step = f"kernelRun {site.where}, name: 'lines', params: [count: params.COUNT.toInteger()], code: '{code}'"
+    step = f"def result = {step}, require: ['m >= 0']\necho \"ANSWER ${{result.runId}}\""
+    script = f"""def nodes = params.NODES.tokenize(',') as List
+        retry(count: 2, conditions: [agent()]) {{ node(nodes.remove(0)) {{ {step} }} }}"""
+    script = script.replace(f"range({LINES})", "range(count)")
+    assert site.run("other", script, NODES=second, COUNT="1").wait() == "SUCCESS", "this leaves a baseline there"
+
+    lost.start()
+    build = site.jenkins.build(f"{NAME}-other", NODES=f"{first},{second}", COUNT=str(LINES))
+    try:
+        build.wait_for("<line 3>", 300)
+    finally:
+        lost.kill()
+    site.jenkins.script(f"Jenkins.get().removeNode(Jenkins.get().getNode('{first}'))")
+
+    assert build.wait() == "SUCCESS", build.log()
+    (run,) = site.runs(build)
+    assert f"run {run['id']}, begun before," in build.log()
+    assert f"ANSWER {run['id']}" in build.log()
 
 
 def test_a_gateway_restarted_in_mid_run_goes_on_with_the_build(site: Site) -> None:

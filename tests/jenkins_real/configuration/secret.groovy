@@ -5,6 +5,6 @@ import hudson.util.Secret
 import org.jenkinsci.plugins.plaincredentials.impl.StringCredentialsImpl
 
 def credentials = SystemCredentialsProvider.instance
-credentials.credentials.removeAll { it.id == ID }
+credentials.credentials.findAll { it.id == ID }.each { credentials.credentials.remove(it) }
 credentials.credentials.add(new StringCredentialsImpl(CredentialsScope.GLOBAL, ID, '', Secret.fromString(SECRET)))
 credentials.save()

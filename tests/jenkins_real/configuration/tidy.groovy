@@ -6,6 +6,7 @@ import org.jenkinsci.plugins.workflow.libs.GlobalLibraries
 def jenkins = Jenkins.get()
 jenkins.items.findAll { it.name.startsWith(NAME) }.each { it.delete() }
 GlobalLibraries.get().libraries = GlobalLibraries.get().libraries.findAll { it.name != NAME }
-SystemCredentialsProvider.instance.credentials.removeAll { it.id == NAME }
-SystemCredentialsProvider.instance.save()
-jenkins.getNode(NAME)?.with { jenkins.removeNode(it) }
+def credentials = SystemCredentialsProvider.instance
+credentials.credentials.findAll { it.id == NAME }.each { credentials.credentials.remove(it) }
+credentials.save()
+jenkins.nodes.findAll { it.nodeName.startsWith(NAME) }.each { jenkins.removeNode(it) }

@@ -4,7 +4,16 @@
 # user wrote stands on a command line here.
 #
 # No `set -x`: what runs is not worth showing, and Jenkins' own is off because the first line names the shell.
+
+# Some versions of Jenkins put variables in where a value has $NAME, and take $$ for a $; others leave both as they are. So a
+# path comes with its dollar signs doubled, and may still have them.
+plain() {
+    if [ -e "$1" ]; then printf '%s' "$1"; else printf '%s' "$1" | sed 's/\$\$/$/g'; fi
+}
+
 request=$KERNEL_GATEWAY_REQUEST
+case $request in *'$$'*) request=$(plain "$request") ;; esac
+case ${KERNEL_GATEWAY_CLIENT-} in *'$$'*) KERNEL_GATEWAY_CLIENT=$(plain "$KERNEL_GATEWAY_CLIENT") ;; esac
 
 fail() {
     echo "kernelRun: $*" >&2

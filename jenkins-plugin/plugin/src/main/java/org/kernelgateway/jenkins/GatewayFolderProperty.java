@@ -6,17 +6,10 @@ import com.cloudbees.hudson.plugins.folder.AbstractFolderPropertyDescriptor;
 import edu.umd.cs.findbugs.annotations.NonNull;
 import hudson.Extension;
 import hudson.Util;
-import hudson.model.Item;
 import hudson.model.ItemGroup;
-import hudson.util.ComboBoxModel;
-import hudson.util.FormValidation;
-import hudson.util.ListBoxModel;
 import org.jenkinsci.Symbol;
-import org.kohsuke.stapler.AncestorInPath;
 import org.kohsuke.stapler.DataBoundConstructor;
 import org.kohsuke.stapler.DataBoundSetter;
-import org.kohsuke.stapler.QueryParameter;
-import org.kohsuke.stapler.verb.POST;
 
 /** A folder's own gateway and credential, for all jobs below it. Loaded only where the plugin cloudbees-folder is. */
 public class GatewayFolderProperty extends AbstractFolderProperty<AbstractFolder<?>> {
@@ -61,26 +54,11 @@ public class GatewayFolderProperty extends AbstractFolderProperty<AbstractFolder
 
     @Extension(optional = true)
     @Symbol("kernelGateway")
-    public static class DescriptorImpl extends AbstractFolderPropertyDescriptor {
+    public static class DescriptorImpl extends AbstractFolderPropertyDescriptor implements GatewayForm {
         @NonNull
         @Override
         public String getDisplayName() {
             return "Kernel gateway";
-        }
-
-        @POST
-        public ComboBoxModel doFillGatewayItems(@AncestorInPath Item item) {
-            return GatewayForm.gateways(item);
-        }
-
-        @POST
-        public FormValidation doCheckGateway(@AncestorInPath Item item, @QueryParameter String value) {
-            return GatewayForm.checkGateway(item, value);
-        }
-
-        @POST
-        public ListBoxModel doFillCredentialsIdItems(@AncestorInPath Item item, @QueryParameter String credentialsId) {
-            return Tokens.list(item, credentialsId);
         }
     }
 }

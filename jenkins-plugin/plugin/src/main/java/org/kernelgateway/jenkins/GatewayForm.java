@@ -1,35 +1,34 @@
 package org.kernelgateway.jenkins;
 
-import edu.umd.cs.findbugs.annotations.CheckForNull;
 import hudson.AbortException;
 import hudson.Util;
 import hudson.model.Item;
 import hudson.util.ComboBoxModel;
 import hudson.util.FormValidation;
-import jenkins.model.Jenkins;
+import hudson.util.ListBoxModel;
+import org.kohsuke.stapler.AncestorInPath;
+import org.kohsuke.stapler.QueryParameter;
+import org.kohsuke.stapler.verb.POST;
 
-/** What the forms of jobs and folders share about gateways. Each method checks the right to configure the item. */
-final class GatewayForm {
-    private GatewayForm() {}
-
-    static void checkConfigure(@CheckForNull Item item) {
-        if (item == null) {
-            Jenkins.get().checkPermission(Jenkins.ADMINISTER);
-        } else {
-            item.checkPermission(Item.CONFIGURE);
-        }
-    }
-
-    static ComboBoxModel gateways(@CheckForNull Item item) {
-        checkConfigure(item);
+/**
+ * The fields gateway and credentialsId of a form. An interface, since the forms of steps and folders each have a base
+ * class of Jenkins' own; a form gets the fields' lists and checks by implementing it.
+ */
+public interface GatewayForm {
+    /** The gateways of the system configuration by name, and the build's agent. */
+    @POST
+    default ComboBoxModel doFillGatewayItems(@AncestorInPath Item item) {
+        FormChecks.mayConfigure(item);
         ComboBoxModel names = new ComboBoxModel();
         KernelGatewayConfiguration.get().getGateways().forEach(gateway -> names.add(gateway.getName()));
         names.add(GatewayTarget.AGENT);
         return names;
     }
 
-    static FormValidation checkGateway(@CheckForNull Item item, @CheckForNull String value) {
-        checkConfigure(item);
+    /** Says where an empty field leads, and what is wrong with a name. */
+    @POST
+    default FormValidation doCheckGateway(@AncestorInPath Item item, @QueryParameter String value) {
+        FormChecks.mayConfigure(item);
         String named = Util.fixEmptyAndTrim(value);
         try {
             String url = GatewayTarget.of(item, named, null).url();
@@ -44,5 +43,11 @@ final class GatewayForm {
                     ? FormValidation.ok()
                     : FormValidation.error(unknown.getMessage());
         }
+    }
+
+    /** Secret texts that the item may use; of others the present id alone. */
+    @POST
+    default ListBoxModel doFillCredentialsIdItems(@AncestorInPath Item item, @QueryParameter String credentialsId) {
+        return Tokens.list(item, credentialsId);
     }
 }

@@ -99,9 +99,7 @@ public class KernelResultsRecorder extends Recorder implements SimpleBuildStep {
 
         @POST
         public FormValidation doCheckDir(@AncestorInPath Item item, @QueryParameter String value) {
-            GatewayForm.checkConfigure(item);
-            String problem = Util.fixEmptyAndTrim(value) == null ? null : Paths.problem(value.trim());
-            return problem == null ? FormValidation.ok() : FormValidation.error(problem);
+            return FormChecks.sound(item, value, Paths::problem);
         }
     }
 }

@@ -16,7 +16,9 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.UUID;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
 import jenkins.tasks.SimpleBuildStep;
@@ -37,6 +39,9 @@ import org.kohsuke.stapler.DataBoundSetter;
 public class KernelRunStep extends KernelRunOptions implements SimpleBuildStep {
     static final String UNSTABLE = "unstable";
     static final String FAILURE = "failure";
+
+    /** Output folders that runs of builds have chosen and have not left yet. */
+    private static final Set<String> UNDER_WAY = ConcurrentHashMap.newKeySet();
 
     private String notebook;
     private String file;
@@ -67,18 +72,26 @@ public class KernelRunStep extends KernelRunOptions implements SimpleBuildStep {
         if (!target.isOpen()) {
             request.gateway(target.url());
         }
-        String directory = place(run, request, expand);
         Map<String, Secret> credentials = credentials(run, expand);
         Secret token = target.token(run);
         if (token != null) {
             credentials.put(KernelCommand.TOKEN_VARIABLE, token);
         }
         KernelResults results = new KernelResults(run, workspace, env, launcher, listener);
-        String before = results.record(directory);
         KernelCommand command = new KernelCommand(workspace, env, launcher, listener, credentials);
-        RunEnd end;
+        String directory = place(run, request, expand);
         try {
-            end = command.run(request, code, value(getClient(), expand));
+            conclude(run, listener, runIn(directory, results, () -> command.run(request, code, value(getClient(), expand))));
+        } finally {
+            UNDER_WAY.remove(key(run, directory));
+        }
+    }
+
+    private RunEnd runIn(String directory, KernelResults results, Command command)
+            throws InterruptedException, IOException {
+        String before = results.record(directory);
+        try {
+            return command.run();
         } finally {
             String after = results.record(directory);
             // What lies there from an earlier build is not this build's.
@@ -86,7 +99,11 @@ public class KernelRunStep extends KernelRunOptions implements SimpleBuildStep {
                 results.publish(directory, true);
             }
         }
-        conclude(run, listener, end);
+    }
+
+    /** The command, ready to run. */
+    private interface Command {
+        RunEnd run() throws InterruptedException, IOException;
     }
 
     private void conclude(Run<?, ?> run, TaskListener listener, RunEnd end) throws AbortException {
@@ -148,16 +165,18 @@ public class KernelRunStep extends KernelRunOptions implements SimpleBuildStep {
         return source;
     }
 
-    /** Gives the run its name and output folder; of a second one with a name in a build, both end in -2, and so on. */
+    /**
+     * Gives the run its name and output folder; of a second one with a name in a build, both end in -2, and so on. The
+     * folder is under way from then on, for another branch of the build may ask in the same moment.
+     */
     private String place(Run<?, ?> run, RunRequest request, UnaryOperator<String> expand) throws AbortException {
         String first = value(getName(), expand);
         first = first == null ? Paths.nameOf(source(expand)) : first;
         String name = first;
         String directory = value(getOutputDir(), expand);
         if (directory == null) {
-            KernelRunAction action = run.getAction(KernelRunAction.class);
             directory = "kernel-runs/" + Paths.folderOf(name);
-            for (int count = 2; action != null && action.holds(directory); count++) {
+            for (int count = 2; !reserve(run, directory); count++) {
                 name = first + "-" + count;
                 directory = "kernel-runs/" + Paths.folderOf(name);
             }
@@ -168,6 +187,23 @@ public class KernelRunStep extends KernelRunOptions implements SimpleBuildStep {
         }
         request.option("name", name).option("output-dir", directory);
         return directory;
+    }
+
+    /** Whether a folder is this run's from now on. A run that has ended is on the build's page before it leaves its own. */
+    private static boolean reserve(Run<?, ?> run, String directory) {
+        if (!UNDER_WAY.add(key(run, directory))) {
+            return false;
+        }
+        KernelRunAction action = run.getAction(KernelRunAction.class);
+        boolean free = action == null || !action.holds(directory);
+        if (!free) {
+            UNDER_WAY.remove(key(run, directory));
+        }
+        return free;
+    }
+
+    private static String key(Run<?, ?> run, String directory) {
+        return run.getExternalizableId() + " " + directory;
     }
 
     /** The credentials that secrets name by NAME=id, by their variable. */
@@ -287,7 +323,12 @@ public class KernelRunStep extends KernelRunOptions implements SimpleBuildStep {
 
     @DataBoundSetter
     public void setOnGate(String onGate) {
-        this.onGate = FAILURE.equals(onGate) ? FAILURE : UNSTABLE;
+        String chosen = Util.fixEmptyAndTrim(onGate);
+        if (chosen != null && !chosen.equals(UNSTABLE) && !chosen.equals(FAILURE)) {
+            throw new IllegalArgumentException(
+                    "kernelRun: onGate: it must be 'unstable' or 'failure', not '" + chosen + "'.");
+        }
+        this.onGate = chosen == null ? UNSTABLE : chosen;
     }
 
     private static List<String> copy(List<String> values) {
@@ -301,7 +342,7 @@ public class KernelRunStep extends KernelRunOptions implements SimpleBuildStep {
         setArtifacts(artifacts);
         setInputs(inputs);
         setSecrets(secrets);
-        setOnGate(onGate);
+        onGate = FAILURE.equals(onGate) ? FAILURE : UNSTABLE;
         return this;
     }
 

@@ -12,12 +12,16 @@ import hudson.util.FormValidation;
 import hudson.util.ListBoxModel;
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import net.sf.json.JSONObject;
 import org.jenkinsci.Symbol;
 import org.jenkinsci.plugins.structs.describable.CustomDescribableModel;
+import org.jenkinsci.plugins.structs.describable.DescribableModel;
+import org.jenkinsci.plugins.structs.describable.DescribableParameter;
 import org.kernelgateway.jenkins.model.Paths;
 import org.kernelgateway.jenkins.model.TextLines;
 import org.kohsuke.stapler.AncestorInPath;
@@ -28,7 +32,8 @@ import org.kohsuke.stapler.verb.POST;
 /** The form of "Run on a kernel", and the step's name and arguments in a pipeline. */
 @Extension
 @Symbol("kernelRun")
-public class KernelRunStepDescriptor extends BuildStepDescriptor<Builder> implements CustomDescribableModel {
+public class KernelRunStepDescriptor extends BuildStepDescriptor<Builder>
+        implements CustomDescribableModel, GatewayForm {
     private static final List<String> LISTS = List.of("params", "require", "artifacts", "inputs", "secrets");
 
     public KernelRunStepDescriptor() {
@@ -76,11 +81,16 @@ public class KernelRunStepDescriptor extends BuildStepDescriptor<Builder> implem
         return step;
     }
 
-    /** What a pipeline writes: maps of parameters and secrets, and one text where a list may stand. */
+    /**
+     * What a pipeline writes: maps of parameters and secrets, and one text where a list may stand.
+     *
+     * @throws IllegalArgumentException for an argument that there is not, which Jenkins itself would only warn of
+     */
     @NonNull
     @Override
     public Map<String, Object> customInstantiate(@NonNull Map<String, Object> arguments) {
         Map<String, Object> normal = new TreeMap<>(arguments);
+        checkNames(normal.keySet());
         if ("".equals(String.valueOf(normal.get("gateway")))) {
             normal.put("gateway", GatewayTarget.AGENT);
         }
@@ -100,6 +110,19 @@ public class KernelRunStepDescriptor extends BuildStepDescriptor<Builder> implem
         return normal;
     }
 
+    private static void checkNames(Collection<String> given) {
+        Collection<String> known = new TreeSet<>();
+        for (DescribableParameter parameter : DescribableModel.of(KernelRunStep.class).getParameters()) {
+            known.add(parameter.getName());
+        }
+        for (String name : given) {
+            if (!known.contains(name)) {
+                throw new IllegalArgumentException("kernelRun: there is no argument '" + name + "'. There are: "
+                        + String.join(", ", known) + ".");
+            }
+        }
+    }
+
     /** A text field's content. */
     public String lines(List<String> entries) {
         return TextLines.join(entries);
@@ -111,26 +134,11 @@ public class KernelRunStepDescriptor extends BuildStepDescriptor<Builder> implem
                 new ListBoxModel.Option("fails the build", KernelRunStep.FAILURE));
     }
 
-    @POST
-    public ComboBoxModel doFillGatewayItems(@AncestorInPath Item item) {
-        return GatewayForm.gateways(item);
-    }
-
-    @POST
-    public FormValidation doCheckGateway(@AncestorInPath Item item, @QueryParameter String value) {
-        return GatewayForm.checkGateway(item, value);
-    }
-
-    @POST
-    public ListBoxModel doFillCredentialsIdItems(@AncestorInPath Item item, @QueryParameter String credentialsId) {
-        return Tokens.list(item, credentialsId);
-    }
-
     /** The kernels of the gateway, asked for now; none if it does not answer, and {@link #doCheckKernel} says why. */
     @POST
     public ComboBoxModel doFillKernelItems(
             @AncestorInPath Item item, @QueryParameter String gateway, @QueryParameter String credentialsId) {
-        GatewayForm.checkConfigure(item);
+        FormChecks.mayConfigure(item);
         ComboBoxModel names = new ComboBoxModel();
         try {
             names.addAll(kernels(item, gateway, credentialsId));
@@ -146,7 +154,7 @@ public class KernelRunStepDescriptor extends BuildStepDescriptor<Builder> implem
             @QueryParameter String value,
             @QueryParameter String gateway,
             @QueryParameter String credentialsId) {
-        GatewayForm.checkConfigure(item);
+        FormChecks.mayConfigure(item);
         String kernel = Util.fixEmptyAndTrim(value);
         try {
             List<String> names = kernels(item, gateway, credentialsId);
@@ -172,97 +180,66 @@ public class KernelRunStepDescriptor extends BuildStepDescriptor<Builder> implem
 
     @POST
     public FormValidation doCheckNotebook(@AncestorInPath Item item, @QueryParameter String value) {
-        GatewayForm.checkConfigure(item);
-        return required(value, "Name a notebook or script of the workspace.");
+        return FormChecks.required(item, value, "Name a notebook or script of the workspace.");
     }
 
     @POST
     public FormValidation doCheckCode(@AncestorInPath Item item, @QueryParameter String value) {
-        GatewayForm.checkConfigure(item);
-        return required(value, "Write the code that is to run.");
+        return FormChecks.required(item, value, "Write the code that is to run.");
     }
 
     @POST
     public FormValidation doCheckParams(@AncestorInPath Item item, @QueryParameter String value) {
-        GatewayForm.checkConfigure(item);
-        try {
-            TextLines.parameters(value);
-            return FormValidation.ok();
-        } catch (IllegalArgumentException wrong) {
-            return FormValidation.error(wrong.getMessage());
-        }
+        return FormChecks.readable(item, value, TextLines::parameters);
     }
 
     /** Obvious slips only; the command judges the rest, since it knows the language. */
     @POST
     public FormValidation doCheckRequire(@AncestorInPath Item item, @QueryParameter String value) {
-        GatewayForm.checkConfigure(item);
-        for (String gate : TextLines.split(List.of(Util.fixNull(value)))) {
-            if (!gate.matches(".*(<=?|>=?|==|!=).*")) {
-                return FormValidation.error("'" + gate + "' compares nothing; write e.g. accuracy >= 0.9.");
+        return FormChecks.readable(item, value, text -> {
+            for (String gate : TextLines.split(List.of(text))) {
+                if (!gate.matches(".*(<=?|>=?|==|!=).*")) {
+                    throw new IllegalArgumentException("'" + gate + "' compares nothing; write e.g. accuracy >= 0.9.");
+                }
             }
-        }
-        return FormValidation.ok();
+        });
     }
 
     @POST
     public FormValidation doCheckSecrets(@AncestorInPath Item item, @QueryParameter String value) {
-        GatewayForm.checkConfigure(item);
-        try {
-            TextLines.secrets(TextLines.split(List.of(Util.fixNull(value))));
-            return FormValidation.ok();
-        } catch (IllegalArgumentException wrong) {
-            return FormValidation.error(wrong.getMessage());
-        }
+        return FormChecks.readable(item, value, text -> TextLines.secrets(TextLines.split(List.of(text))));
     }
 
     @POST
     public FormValidation doCheckOutputDir(@AncestorInPath Item item, @QueryParameter String value) {
-        GatewayForm.checkConfigure(item);
-        String problem = Util.fixEmptyAndTrim(value) == null ? null : Paths.folderProblem(value.trim());
-        return problem == null ? FormValidation.ok() : FormValidation.error(problem);
+        return FormChecks.sound(item, value, Paths::folderProblem);
     }
 
     @POST
     public FormValidation doCheckTimeout(@AncestorInPath Item item, @QueryParameter String value) {
-        return positive(item, value);
+        return FormChecks.positive(item, value);
     }
 
     @POST
     public FormValidation doCheckCellTimeout(@AncestorInPath Item item, @QueryParameter String value) {
-        return positive(item, value);
+        return FormChecks.positive(item, value);
     }
 
     @POST
     public FormValidation doCheckCpus(@AncestorInPath Item item, @QueryParameter String value) {
-        return positive(item, value);
+        return FormChecks.positive(item, value);
     }
 
     @POST
     public FormValidation doCheckMaxGpuHours(@AncestorInPath Item item, @QueryParameter String value) {
-        return positive(item, value);
+        return FormChecks.positive(item, value);
     }
 
     @POST
     public FormValidation doCheckGpus(@AncestorInPath Item item, @QueryParameter String value) {
-        GatewayForm.checkConfigure(item);
+        FormChecks.mayConfigure(item);
         return Util.fixEmptyAndTrim(value) == null
                 ? FormValidation.ok()
                 : FormValidation.validateNonNegativeInteger(value);
-    }
-
-    private static FormValidation positive(Item item, String value) {
-        GatewayForm.checkConfigure(item);
-        try {
-            return Util.fixEmptyAndTrim(value) == null || Double.parseDouble(value) > 0
-                    ? FormValidation.ok()
-                    : FormValidation.error("Enter a number above zero, or nothing.");
-        } catch (NumberFormatException noNumber) {
-            return FormValidation.error("Enter a number, or nothing.");
-        }
-    }
-
-    private static FormValidation required(String value, String sentence) {
-        return Util.fixEmptyAndTrim(value) == null ? FormValidation.error(sentence) : FormValidation.ok();
     }
 }

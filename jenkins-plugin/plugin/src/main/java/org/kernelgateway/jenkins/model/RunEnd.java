@@ -7,7 +7,7 @@ package org.kernelgateway.jenkins.model;
  */
 public enum RunEnd {
     SUCCEEDED(0, "The run succeeded."),
-    CELL_FAILED(1, "A cell failed; the last lines above and the report say which one and why."),
+    FAILED(1, "A cell failed, or a gate that fails the build was not met; the lines above say which."),
     USAGE(2, "The run was not started: an option or the source is not usable; the message above names it."),
     GATE_MISSED(3, "The code ran, but a gate was not met."),
     TIMED_OUT(4, "The run took longer than its timeout."),

@@ -29,7 +29,8 @@ def triggers() -> None:
 
 
 @triggers.command(
-    context_settings=CONTEXT, epilog="Example: kernel-gateway triggers check triggers.yaml --state /srv/triggers.json"
+    context_settings=CONTEXT,
+    epilog="\b\nExample:\n  kernel-gateway triggers check triggers.yaml --state /srv/triggers.json",
 )
 @click.argument("file", default=DEFAULT_FILE, metavar="[FILE]", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Look and tell; start nothing, remember nothing.")

@@ -146,10 +146,6 @@ class Catalogue(MlflowClient):
         """The versions that came from an MLflow run."""
         return [_version(one) for one in self._all("search_model_versions", f"run_id = {_quoted(run_id)}")]
 
-    def aliases(self, name: str) -> dict[str, str]:
-        """Alias → version of a registered model."""
-        return {str(k): str(v) for k, v in dict(self._call("get_registered_model", name).aliases).items()}
-
 
 def open_catalogue(uri: str, timeout: int = 20) -> Catalogue:
     """A catalogue in this process: imports MLflow, which takes a second or two."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ..events import encode_number
-from .mlflow_client import Missing, MlflowClient, Refused
+from .mlflow_client import Missing, MlflowClient
 from .record import Point
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 _MODEL = re.compile(r"models:/(?P<name>[^@/]+)(?:@(?P<alias>[^@/]+)|/(?P<version>\d+))")
+
+FIRST = "A first model has none to beat: name it with --register, or leave --baseline out."
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,12 @@ def is_well_formed(reference: str) -> bool:
     return RUN_ID.fullmatch(reference.removeprefix("runs:/")) is not None
 
 
-def compare(client: MlflowClient, reference: str) -> Comparison:
-    """The metrics behind a reference. A model or alias that isn't there yet is no error: the first model wins.
+def compare(client: MlflowClient, reference: str, registers: str | None = None, alias: str | None = None) -> Comparison:
+    """The metrics behind a reference.
 
-    Raises `Refused` for a run that isn't there, else as the client does.
+    ``registers``, ``alias``: the registered model that the run itself adds a version to, and the alias that this is to
+    get. As long as that model has none, or none but others that are not asked for, the first one wins. Anything else
+    that isn't there is a mistake: raises `Missing` with what was probably meant, else as the client does.
     """
     match = _MODEL.fullmatch(reference)
     if match is None:
@@ -48,12 +54,37 @@ def compare(client: MlflowClient, reference: str) -> Comparison:
         return Comparison(f"MLflow run {run_id}", _summaries(client, run_id))
     try:
         found = client.model_version(match["name"], match["version"] or "", match["alias"] or "")
-    except Missing as error:
-        if match["version"]:
-            raise Refused(str(error)) from error
-        return Comparison(reference, None)
+    except Missing:
+        aliases = _aliases(client, match["name"])
+        if match["alias"] and match["name"] == registers and (not aliases or match["alias"] == alias):
+            return Comparison(reference, None)
+        raise Missing(_absent(client, match, aliases)) from None
     title = f"{reference} (version {found.version})"
     return Comparison(title, _summaries(client, found.run_id) if found.run_id else {})
+
+
+def _aliases(client: MlflowClient, name: str) -> dict[str, str] | None:
+    """As the client tells them; None where there is no such model."""
+    try:
+        return client.aliases(name)
+    except Missing:
+        return None
+
+
+def _absent(client: MlflowClient, match: re.Match[str], aliases: dict[str, str] | None) -> str:
+    name, version, alias = match["name"], match["version"], match["alias"]
+    if aliases is None:
+        told = f"MLflow has no registered model {name!r}{_near(name, client.models())}"
+    elif version:
+        return f"MLflow's model {name!r} has no version {version}."
+    else:
+        told = f"MLflow's model {name!r} has no alias {alias!r}{_near(alias, aliases)}"
+    return f"{told} {FIRST}"
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else "."
 
 
 def _summaries(client: MlflowClient, run_id: str) -> dict[str, dict[str, Any]]:

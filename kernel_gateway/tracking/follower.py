@@ -8,13 +8,13 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 
 from ..events import Event
 from . import names
-from .mlflow_client import METRICS_PER_BATCH, MlflowClient, Refused, Unavailable
+from .mlflow_client import METRICS_PER_BATCH, Denied, MlflowClient, Refused, Unavailable
 from .note import Note
 from .readback import Readback
 from .record import PREFIX, Point, Record
@@ -119,32 +119,32 @@ class Follower(threading.Thread):
     def run(self) -> None:
         """Send until all is sent."""
         pause = FIRST_PAUSE
-        with contextlib.closing(_Log(self.order.folder / "events.jsonl")) as log:
-            while not self._abandoned:
-                ending = self._ending  # asked before the log is read: what stood in it by then is sent
-                try:
-                    if self._step(log, ending):
-                        break
-                    pause, wait = FIRST_PAUSE, INTERVAL
-                    self._recovered()
-                except Refused as error:
-                    self._give_up(str(error))
+        log = _Log(self.order.folder / "events.jsonl")
+        while not self._abandoned:
+            ending = self._ending  # asked before the log is read: what stood in it by then is sent
+            try:
+                if self._step(log, ending):
                     break
-                except Unavailable as error:
-                    self._failed(str(error))
-                    if ending:
-                        self.settled.set()
-                    pause, wait = min(2 * pause, LONGEST_PAUSE), pause
-                except OSError as error:
-                    self._give_up(f"The run's folder can't be read or written: {error}")
-                    break
-                except Exception as error:  # noqa: BLE001 — a defect must not leave others waiting for this thread
-                    self._give_up(f"Internal error: {type(error).__name__}: {error}")
-                    break
-                finally:
-                    self.connected.set()
-                self._wake.wait(wait)
-                self._wake.clear()
+                pause, wait = FIRST_PAUSE, INTERVAL
+                self._recovered()
+            except Refused as error:
+                self._give_up(str(error))
+                break
+            except Unavailable as error:
+                self._failed(error)
+                if ending:
+                    self.settled.set()
+                pause, wait = min(2 * pause, LONGEST_PAUSE), pause
+            except OSError as error:
+                self._give_up(f"The run's folder can't be read or written: {error}")
+                break
+            except Exception as error:  # noqa: BLE001 — a defect must not leave others waiting for this thread
+                self._give_up(f"Internal error: {type(error).__name__}: {error}")
+                break
+            finally:
+                self.connected.set()
+            self._wake.wait(wait)
+            self._wake.clear()
         self.done.set()
         self.settled.set()
 
@@ -217,9 +217,11 @@ class Follower(threading.Thread):
         run_id, record, folder = self._run_id(), self._record, self.order.folder
         client.log_parameters(run_id, record.parameters)
         if self.note.register:
-            outcome = register(client, self.note, self.order.run)
+            try:
+                self._say(register(client, self.note, self.order.run).message)
+            except Refused as error:
+                self._say(f"MLflow refused to register the model: {error}")
             self.note.register = None
-            self._say(outcome.message)
         for name in FILES:
             if (folder / name).is_file():
                 client.log_file(run_id, folder / name)
@@ -247,14 +249,12 @@ class Follower(threading.Thread):
 
     # -- trouble ---------------------------------------------------------------------------------------
 
-    def _failed(self, reason: str) -> None:
+    def _failed(self, error: Unavailable) -> None:
         if not self._trouble:
-            self._say(
-                f"MLflow at {self.note.uri} can't be reached; the run goes on, and what is to be sent is kept. "
-                f"({reason})"
-            )
+            what = "can't be used" if isinstance(error, Denied) else "can't be reached"
+            self._say(f"MLflow at {self.note.uri} {what}; the run goes on, and what is to be sent is kept. ({error})")
         self._trouble = True
-        self._keep(reason)
+        self._keep(str(error))
 
     def _recovered(self) -> None:
         if self._trouble:
@@ -284,32 +284,28 @@ class Follower(threading.Thread):
 
 
 class _Log:
-    """The whole lines of a growing file of events."""
+    """The whole lines of a growing file of events. It is open only while it is read: while MLflow is down, hundreds of
+    runs may wait in one tracker.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: BinaryIO | None = None
         self._seen = 0
 
     def read(self) -> Iterator[Event]:
         """Events that came since; stops for good at any time, and the next call goes on from there."""
-        if self._file is None:
-            try:
-                self._file = self._path.open("rb")
-            except FileNotFoundError:
-                return
-        self._file.seek(self._seen)
-        for line in self._file:
-            if not line.endswith(b"\n"):
-                return
-            self._seen += len(line)
-            try:
-                event: Any = orjson.loads(line)
-            except ValueError:
-                continue  # cut when its writer was killed
-            yield event
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
+        try:
+            file = self._path.open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            file.seek(self._seen)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._seen += len(line)
+                try:
+                    event: Any = orjson.loads(line)
+                except ValueError:
+                    continue  # cut when its writer was killed
+                yield event

@@ -70,8 +70,17 @@ def trace(catalogue: Catalogue, reference: str, record: Mapping[str, Any] | None
             found.used_by = list(_users(catalogue, [version]))
             return found
     run_id = version.run_id if version is not None and version.run_id else catalogue.mlflow_run_of(reference)
-    run = catalogue.run(run_id)
+    try:
+        run = catalogue.run(run_id)
+    except Missing:
+        if version is None:
+            raise
+        found.remarks.append(f"MLflow has no run {run_id} any more, so nothing is known of this version's origin.")
+        found.used_by = list(_users(catalogue, [version]))
+        return found
     _from_mlflow(found, run)
+    if run.info.lifecycle_stage != "active":
+        found.remarks.append("The MLflow run was deleted; until MLflow's clean-up removes it, it can be restored.")
     record = record if record is not None else _record(catalogue, run_id, found)
     if record is not None:
         _from_record(found, record)
@@ -97,7 +106,7 @@ def _record(catalogue: Catalogue, run_id: str, found: Lineage) -> dict[str, Any]
         except Missing:
             found.remarks.append("The MLflow run has no run.json: it was made elsewhere, or is still going on.")
             return None
-        except (Unavailable, OSError, ValueError) as error:
+        except (Refused, Unavailable, OSError, ValueError) as error:
             found.remarks.append(f"The run's run.json can't be read from MLflow: {error}")
             return None
     return record if isinstance(record, dict) else None

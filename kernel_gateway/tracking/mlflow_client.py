@@ -23,11 +23,16 @@ PAGE = 20_000
 """Points of one metric that are read at once."""
 
 REFUSALS = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS", "INVALID_STATE"})
+DENIALS = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
 MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"})
 
 
 class Unavailable(Exception):
     """MLflow did not answer, or not sensibly: try again later."""
+
+
+class Denied(Unavailable):
+    """MLflow answers, but not to this user or password, or not without one."""
 
 
 class Refused(Exception):
@@ -88,6 +93,11 @@ class MlflowClient:
             text = plain(str(error)).replace(self.uri, uris.shown(self.uri))
             if error.error_code in MISSING or ("alias" in text and "not found" in text):
                 raise Missing(text) from error
+            if error.error_code in DENIALS:
+                raise Denied(
+                    "it lets nobody in with what MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+                    f"MLFLOW_TRACKING_TOKEN, say: {text}"
+                ) from error
             raise (Refused if error.error_code in REFUSALS else Unavailable)(text) from error
         except Exception as error:
             raise Unavailable(f"{type(error).__name__}: {plain(str(error))}") from error
@@ -202,10 +212,11 @@ class MlflowClient:
             self._call("create_registered_model", name)
         except Refused:
             self._call("get_registered_model", name)
-        for known in self._call("search_model_versions", f"name = {_quoted(name)} and run_id = '{run_id}'"):
-            if known.source == f"models:/{model_id}" or known.model_id == model_id:
-                return ModelVersion(name, str(known.version), run_id)
         model = self._call("get_logged_model", model_id)
+        for known in self._call("search_model_versions", f"name = {_quoted(name)} and run_id = '{run_id}'"):
+            # A server tells the place only, not the id.
+            if known.source in (model.artifact_location, f"models:/{model_id}") or known.model_id == model_id:
+                return ModelVersion(name, str(known.version), run_id)
         made = self._call(
             "create_model_version",
             name,
@@ -228,6 +239,14 @@ class MlflowClient:
             else self._call("get_model_version", name, version)
         )
         return ModelVersion(name, str(found.version), found.run_id or None)
+
+    def aliases(self, name: str) -> dict[str, str]:
+        """Alias → version of a registered model."""
+        return {str(k): str(v) for k, v in dict(self._call("get_registered_model", name).aliases).items()}
+
+    def models(self) -> list[str]:
+        """Names of registered models, a hundred at most."""
+        return [str(model.name) for model in self._call("search_registered_models", max_results=100)]
 
 
 def plain(text: str) -> str:
@@ -254,4 +273,5 @@ def _parts(items: list[tuple[str, str]], size: int) -> Iterator[list[tuple[str, 
 
 
 def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    """Text for a filter of MLflow's, which takes off quotes of either kind but knows none doubled inside."""
+    return f'"{text}"' if "'" in text else f"'{text}'"

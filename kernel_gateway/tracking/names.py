@@ -17,6 +17,8 @@ MAX_NAME = 250
 MAX_PARAMETER = 6000
 MAX_TAG = 8000
 MAX_EXPERIMENT = 500
+MAX_MODEL = 256
+MAX_ALIAS = 255
 
 _REFUSED = re.compile(r"[^/\w.\- :]")
 _LARGEST = sys.float_info.max
@@ -58,6 +60,24 @@ def _mapped(name: str) -> str:
 def experiment_name(name: str) -> str:
     """An experiment's name, of any text; MLflow refuses empty and very long ones."""
     return " ".join(name.split())[:MAX_EXPERIMENT] or "kernel-gateway"
+
+
+def model_problem(name: str) -> str:
+    """Why MLflow takes no registered model of that name, as the end of a sentence; empty if it does."""
+    if not name.strip() or len(name) > MAX_MODEL:
+        return f"a model's name has 1 to {MAX_MODEL} characters"
+    if "/" in name or ":" in name or posixpath.normpath(name) != name or name in (".", ".."):
+        return "a model's name has no / and no :, and is not only dots"
+    return ""
+
+
+def alias_problem(alias: str) -> str:
+    """Why MLflow takes no alias of that name, as the end of a sentence; empty if it does."""
+    if alias.lower() == "latest" or re.fullmatch(r"[vV]\d+", alias):
+        return "MLflow keeps that word for versions; take another, e.g. champion"
+    if not re.fullmatch(rf"[\w-]{{1,{MAX_ALIAS}}}", alias):
+        return f"an alias has 1 to {MAX_ALIAS} letters, digits, _ and -"
+    return ""
 
 
 def parameter_value(value: Any) -> str:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 FILE = "mlflow.json"
+
+_writing = threading.Lock()
 
 
 @dataclass
@@ -46,6 +49,7 @@ class Note:
     def write(self, folder: Path) -> None:
         """Keep it, whole or not at all. Raises OSError."""
         part = folder / f".{FILE}.part"
-        values = asdict(self)
-        part.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(part, folder / FILE)
+        with _writing:  # two threads of a tracker would take each other's file away
+            values = asdict(self)
+            part.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            os.replace(part, folder / FILE)

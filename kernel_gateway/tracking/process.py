@@ -88,9 +88,9 @@ class Tracker:
         told = [[point.name, str(point.value), point.step] for point in points]
         return {**self._state(follower), "points": told, "more": bool(waiting)}
 
-    def compare(self, reference: str) -> dict[str, Any]:
-        """The metrics of another run or model."""
-        found = compare(self.client(), reference)
+    def compare(self, reference: str, registers: str | None = None, alias: str | None = None) -> dict[str, Any]:
+        """The metrics of another run or model; see `comparison.compare`."""
+        found = compare(self.client(), reference, registers, alias)
         return {"title": found.title, "metrics": found.metrics}
 
     def register(self, run: str, name: str, alias: str | None) -> dict[str, Any]:
@@ -101,7 +101,11 @@ class Tracker:
         follower.connected.wait()
         if follower.note.run_id is None:
             raise Unavailable(follower.note.problem)
-        outcome = register(self.client(), follower.note, run)
+        try:
+            outcome = register(self.client(), follower.note, run)
+        except Refused:
+            follower.note.register = None  # with the rest it would be refused again, and the rest with it
+            raise
         follower.note.register = None
         return {"message": outcome.message, "failed": outcome.failed}
 
@@ -211,7 +215,11 @@ def _listen(path: Path, tracker: Tracker, pool: ThreadPoolExecutor) -> None:
         os.umask(mask)
     listener.listen(64)
     while True:
-        stream, _ = listener.accept()
+        try:
+            stream, _ = listener.accept()
+        except OSError:  # no more files for now
+            time.sleep(0.1)
+            continue
         threading.Thread(target=Connection(stream, tracker, pool).serve, daemon=True).start()
 
 

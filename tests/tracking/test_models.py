@@ -12,7 +12,7 @@ from kernel_gateway.cli.tracker import check
 from kernel_gateway.errors import UsageError
 from kernel_gateway.settings import RunOptions, Settings
 
-from .conftest import Run, Server
+from .conftest import Done, Run, Server
 
 MODEL = """\
 # %%
@@ -104,11 +104,38 @@ def test_the_baseline_may_be_an_mlflow_run_or_a_results_folder(run: Run, server:
     assert [event["passed"] for event in by_folder.events if event["type"] == "gate"] == [True, False]
 
 
+def test_a_named_baseline_that_mlflow_does_not_have_is_bad_usage_unless_the_run_makes_it(
+    run: Run, server: Server, mlflow: Any, name: str
+) -> None:
+    mlflow.create_registered_model(name)
+    mlflow.create_model_version(name, "s3://models/x")
+    code = "# %%\nprint('::metric name=f1 value=0.5')\n"
+
+    def against(baseline: str, *more: str) -> Done:
+        return run(code, "--mlflow", server.uri, "--baseline", baseline, "--require", "f1 >= baseline", *more)
+
+    model = against(f"models:/{name}x@champion")
+    mlflow.set_registered_model_alias(name, "champion", "1")
+    alias = against(f"models:/{name}@chmapion", "--register", name, "--promote", "champion")
+    version = against(f"models:/{name}/9")
+    first = against("models:/new-one@champion", "--register", "new-one", "--promote", "champion")
+
+    assert [done.record["status"] for done in (model, alias, version)] == ["failed"] * 3
+    assert [done.exit_code for done in (model, alias, version)] == [2, 2, 2]
+    assert f"no registered model '{name}x'; did you mean '{name}'?" in model.record["reason"]
+    assert "no alias 'chmapion'; did you mean 'champion'?" in alias.record["reason"]
+    assert f"MLflow's model '{name}' has no version 9." in version.record["reason"]
+    assert "the first model wins" in first.remarks
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
         (["--promote", "champion"], "--promote needs --register"),
         (["--register", "m"], "--register needs MLflow"),
+        (["--mlflow", "http://h", "--register", "team/m"], "--register 'team/m': a model's name has no / and no :"),
+        (["--mlflow", "http://h", "--register", "m", "--promote", "latest"], "take another, e.g. champion"),
+        (["--mlflow", "http://h", "--register", "m", "--promote", "in use"], "--promote 'in use': an alias has"),
         (["--baseline", "nothing-here"], "there is no such results folder"),
         (["--baseline", "runs:/0123456789abcdef0123456789abcdef"], "--baseline needs MLflow"),
         (["--mlflow", "http://h", "--baseline", "models:/a"], "write models:/NAME@ALIAS"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,29 @@ def test_different_names_stay_different() -> None:
     known = names.Names()
 
     assert len({known[name] for name in ("a%", "a&", "a_", "a", "/a", "a/", "a//b", "a/b")}) == 8
+
+
+@settings(deadline=None)
+@given(
+    st.text(max_size=260).filter(lambda name: not name.endswith("\n"))  # which MLflow's own pattern overlooks
+    | st.sampled_from(["latest", "LATEST", "v1", "V23", "v", "a/b", "a:b", "..", ".", "a//b", "champion", "", " "])
+)
+def test_models_and_aliases_are_refused_as_mlflow_refuses_them(name: str) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils import validation
+
+    def takes(*checks: Callable[[str], None]) -> bool:
+        try:
+            for check in checks:
+                check(name)
+        except MlflowException:
+            return False
+        return True
+
+    reserved = validation._validate_model_alias_name_reserved
+    assert bool(names.alias_problem(name)) != takes(validation._validate_model_alias_name, reserved)
+    if len(name) <= names.MAX_MODEL:  # the database's limit, which comes later
+        assert bool(names.model_problem(name)) != takes(validation._validate_model_name)
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, 0.0, -1.5])

@@ -7,12 +7,17 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from mlflow.entities import LoggedModelOutput
 
 from kernel_gateway.tracking.client import TrackerClient, Tracking, experiment_of, tracker_command
+from kernel_gateway.tracking.mlflow_client import MlflowClient
+from kernel_gateway.tracking.note import Note
 
 from .conftest import Server, free_port
 
@@ -132,6 +137,68 @@ def test_a_tracker_that_starts_again_sends_what_an_earlier_one_had_not(service: 
     history = mlflow.get_metric_history(attached.run_id, "m")
     assert [point.value for point in history] == [0.5, 0.25]
     assert len(mlflow.get_metric_history(note_of(never_begun)["run_id"], "m")) == 1
+
+
+def test_a_model_that_mlflow_refuses_to_register_costs_nothing_else(service: Service, mlflow: Any) -> None:
+    service.start()
+    client = service.client()
+    folder = service.write("run-e", queued("run-e"), metric(2, 0.5))
+    attached = client.begin("run-e", folder, "refused", 60)
+    assert attached is not None
+    experiment = mlflow.get_run(attached.run_id).info.experiment_id
+    model = mlflow.create_logged_model(experiment, name="m", source_run_id=attached.run_id)
+    mlflow.log_outputs(attached.run_id, [LoggedModelOutput(model.model_id, step=0)])
+
+    now = client.answer(client.ask("register", run="run-e", name="m", alias="latest"), 60) or {}
+    later = service.write("run-f", queued("run-f"), metric(2, 0.5), finished(3))
+    Note("run-f", service.uri, "refused", "run-f", attached.run_id, experiment, register={"name": "a/b"}).write(later)
+    sent = client.answer(client.ask("send", folder=str(later), seconds=60), 90) or {}
+    service.write("run-e", metric(3, 0.75), finished(4))
+
+    assert now["refused"]
+    assert "reserved" in now["error"]
+    assert sent["complete"]
+    assert "refused to register the model" in " ".join(sent["remarks"])
+    assert client.finish("run-e", 60)
+    assert mlflow.get_run(attached.run_id).info.status == "FINISHED"
+
+
+def test_a_model_is_registered_once_whatever_its_name(server: Server, mlflow: Any) -> None:
+    run = mlflow.create_run(mlflow.create_experiment("registered once")).info
+    model = mlflow.create_logged_model(run.experiment_id, name="m", source_run_id=run.run_id)
+    client = MlflowClient(server.uri)
+
+    for name in ("o'brien", 'the "old" one', "plain"):
+        assert [client.register(name, model.model_id, run.run_id, "r").version for _ in range(2)] == ["1", "1"], name
+
+
+def test_a_note_is_written_whole_by_several_threads_at_once(tmp_path: Path) -> None:
+    note = Note("run", "http://h", "e", "n")
+
+    with ThreadPoolExecutor(8) as pool:
+        written = [pool.submit(note.write, tmp_path) for _ in range(400)]
+
+    assert [one.exception() for one in written if one.exception()] == []
+    assert Note.read(tmp_path) == note
+
+
+def test_a_tracker_holds_no_file_of_a_run_that_waits_for_mlflow(service: Service) -> None:
+    service.uri = f"http://127.0.0.1:{free_port()}"
+    for number in range(40):
+        folder = service.write(f"run-{number}", queued(f"run-{number}"), finished(2))
+        Note(f"run-{number}", service.uri, "e", "n").write(folder)
+    service.start()
+
+    deadline = time.monotonic() + 60
+    while not all(note_of(service.runs / f"run-{number}")["problem"] for number in range(40)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+    assert service.process is not None
+    tracker = psutil.Process(service.process.pid)
+    while any(file.path.endswith("events.jsonl") for file in tracker.open_files()):  # one may just be read again
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_without_a_tracker_every_call_returns_at_once(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
+from kernel_gateway.tracking.note import Note
+
 from .conftest import Run, Server, Start, client_of, free_port, send
 
 CODE = "# %%\nprint('::metric name=accuracy value=0.5')\n"
@@ -151,6 +153,22 @@ def test_a_server_that_answers_500_is_tried_again(start: Start, proxy: Proxy, ml
     assert done.exit_code == 0, done.stdout + done.stderr
     assert done.note["complete"], done.stderr
     assert mlflow.get_run(done.note["run_id"]).data.metrics == {"accuracy": 0.5}
+
+
+def test_a_wrong_password_is_named_as_such_and_the_run_is_sent_with_the_right_one(
+    run: Run, proxy: Proxy, mlflow: Any
+) -> None:
+    proxy.answer = 401
+    done = run(CODE, "--mlflow", proxy.uri, KERNEL_GATEWAY_MLFLOW_SEND_SECONDS="10", MLFLOW_TRACKING_PASSWORD="wr0ng")
+    refused = send(done.folder, "--timeout", "10")
+
+    assert done.exit_code == 0, done.stdout + done.stderr
+    for told in (done.remarks + done.stderr, refused.stderr):
+        assert "lets nobody in with what MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in told
+        assert "wr0ng" not in told
+    proxy.answer = None
+    assert send(done.folder).returncode == 0
+    assert mlflow.get_run(Note.read(done.folder).run_id).info.status == "FINISHED"  # type: ignore[union-attr]
 
 
 def test_what_only_mlflow_knows_is_not_taken_for_met(run: Run) -> None:

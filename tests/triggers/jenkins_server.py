@@ -30,11 +30,15 @@ class Job:
 
 
 class SmallJenkins:
-    """The server. ``hold``: builds stay in the queue. ``down``: every answer is 503, as of one that starts."""
+    """The server. ``hold``: builds stay in the queue. ``down``: every answer is 503, as of one that starts.
+
+    ``asked``: paths and queries of the requests to build, as they stand in the log of a server.
+    """
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
         self.queue: list[dict[str, Any]] = []
+        self.asked: list[str] = []
         self.hold = False
         self.down = False
         self.before_queue: Callable[[], None] = nothing
@@ -54,10 +58,11 @@ class SmallJenkins:
                 self._send(status, body)
 
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                form = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
                 parts = urlsplit(self.path)
+                jenkins.asked.append(self.path)
                 try:
-                    status, location = jenkins.build(parts.path, dict(parse_qsl(parts.query, keep_blank_values=True)))
+                    status, location = jenkins.build(parts.path, dict(parse_qsl(form, keep_blank_values=True)))
                     self._send(status, None, location)
                 except OSError:
                     self.close_connection = True  # whoever asked is gone

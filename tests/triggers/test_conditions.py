@@ -157,6 +157,44 @@ def test_a_clock_that_was_set_back_starts_nothing_too_early() -> None:
     assert len(life.starts) == 1
 
 
+def test_a_clock_that_was_far_ahead_and_is_right_again_holds_nothing_longer_than_the_limits() -> None:
+    life = Life(minimal_interval=3600.0, max_per_day=1, quiet_period=60.0)
+    life.check(a="x")
+    life.now += 365 * DAY
+    life.check(a="y")
+    life.now += 60
+    ahead = life.check(a="y")
+    life.check(a="z")
+    life.now -= 365 * DAY
+
+    held = life.check(a="z")
+    life.now += DAY
+    later = life.check(a="z")
+
+    assert ahead.start
+    assert not held.start
+    assert later.start
+
+
+def test_more_starts_a_day_than_the_memory_usually_holds_are_counted_too() -> None:
+    life = Life(max_per_day=250)
+    for number in range(300):
+        life.now += 1
+        decision = life.check(a=str(number))
+
+    assert len(life.starts) == 250
+    assert decision.held == "held: 250 started within a day, 250 may be"
+
+
+def test_a_reason_holds_nothing_that_jenkins_or_a_terminal_could_not_show() -> None:
+    life = Life()
+    life.check(a="1 file")
+
+    decision = life.check(a="a\x1b[2J\0\udcff\nb")
+
+    assert decision.reason == "Trigger t: a: 1 file → a [2J   b, changed"
+
+
 def test_a_condition_that_is_rewritten_is_looked_at_for_the_first_time() -> None:
     life = Life()
     life.check(a="x")
@@ -182,7 +220,7 @@ def test_the_reason_names_what_was_and_what_is_of_each_condition_that_was_met() 
 def test_the_memory_does_not_grow_without_end(count: int) -> None:
     life = Life()
     for number in range(count + 1):
-        life.now += 1
+        life.now += DAY
         life.check(a=str(number))
 
     assert len(life.memory.starts) == min(count, memories.KEPT_STARTS)

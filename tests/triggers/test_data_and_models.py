@@ -78,6 +78,14 @@ def test_too_few_rows_are_no_drift(drifting: Bench) -> None:
     assert "40 rows are too few to compare, at least 100" in words(drifting.check())
 
 
+def test_a_column_to_ignore_that_is_misspelt_starts_nothing(drifting: Bench) -> None:
+    customers(1, shift=3).to_csv(drifting.folder / "today.csv", index=False)
+    drifting.write("- drift: today.csv\n  reference: reference.csv\n  ignore: [aa]")
+
+    assert "the new data has no column 'aa'; it has 'a', 'b'" in words(drifting.check())
+    assert drifting.started == 0
+
+
 def test_the_notebook_for_drift_compares_as_triggers_do() -> None:
     content = resources.files("kernel_gateway.gates").joinpath("notebooks", "drift.ipynb").read_text("utf-8")
     code = "\n".join("".join(cell["source"]) for cell in json.loads(content)["cells"] if cell["cell_type"] == "code")

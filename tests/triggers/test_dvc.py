@@ -35,6 +35,50 @@ def test_an_output_of_a_stage_is_found_in_the_lock_file_above_it() -> None:
     assert tracked("out/train.csv", files.get) is None
 
 
+STAGES = b"""\
+stages:
+  prepare: {wdir: out, cmd: x, outs: [train.csv]}
+  each:
+    foreach: [a, b]
+    do: {wdir: ../parts, cmd: x, outs: ['${item}.csv']}
+  elsewhere: {cmd: x, outs: [out/train.csv]}
+"""
+LOCKED = b"""\
+stages:
+  prepare: {outs: [{path: train.csv, md5: '1'}]}
+  each@a: {outs: [{path: a.csv, md5: '2'}]}
+  elsewhere: {outs: [{path: train.csv, md5: '3'}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "digest"), [("jobs/out/train.csv", "1"), ("jobs/train.csv", "3"), ("jobs/a.csv", None)]
+)
+def test_an_output_s_path_starts_from_its_stage_s_working_folder(path: str, digest: str | None) -> None:
+    files = {"jobs/dvc.yaml": STAGES, "jobs/dvc.lock": LOCKED}
+
+    found = tracked(path, files.get)
+
+    assert (found and found[0]) == digest
+
+
+def test_an_output_of_a_stage_that_foreach_makes_is_found() -> None:
+    files = {"dvc.yaml": STAGES.replace(b"../", b""), "dvc.lock": LOCKED}
+
+    assert tracked("parts/a.csv", files.get) == ("2", "")
+
+
+def test_a_folder_whose_versions_a_remote_keeps_counts_by_its_files() -> None:
+    def out(*etags: str) -> dict[str, bytes]:
+        files = "".join(f"  - {{relpath: {etag}.csv, size: 1, cloud: {{s3: {{}}}}, md5: {etag}}}\n" for etag in etags)
+        return {"raw.dvc": f"outs:\n- path: raw\n  hash: md5\n  files:\n{files}".encode()}
+
+    digests = [tracked("raw", out(*etags).get) for etags in (("a", "b"), ("b", "a"), ("a", "c"))]
+
+    assert digests[0] is not None
+    assert digests[0] == digests[1] != digests[2]
+
+
 def test_a_file_that_is_no_yaml_is_named() -> None:
     with pytest.raises(Unreadable, match=r"data\.dvc is no YAML"):
         tracked("data", {"data.dvc": b"outs: ["}.get)
@@ -93,5 +137,5 @@ def test_data_that_real_dvc_tracks_counts_here_at_a_revision_and_elsewhere(bench
     assert [one.finding for one in here.decision.judgements] == ["met", *["not met"] * 3]
     assert [one.finding for one in everywhere.decision.judgements] == ["not met", "met", "met", "met"]
     assert not again.started
-    assert "1 files" in first.decision.judgements[0].new
+    assert "1 file," in first.decision.judgements[0].new
     assert "DVC tracks no nothing" in words(missing)

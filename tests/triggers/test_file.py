@@ -79,16 +79,23 @@ ONE = "triggers:\n- name: churn\n  job: j\n  when:\n"
         ("trigers: []", "line 1: there is no field 'trigers'; did you mean 'triggers'? There is: jenkins,"),
         ("triggers:\n- nme: a", "line 2: there is no field 'nme'; did you mean 'name'? There is: "),
         ("triggers:\n- name: a\n  job: b", "line 2, trigger 'a': the trigger has no 'when'."),
-        ("triggers:\n- name: a\n  name: b", "line 2: 'name' stands there twice."),
+        ("triggers:\n- name: a\n  name: b", "line 3: 'name' stands there twice."),
         (
             f"{ONE}  - data: a.csv\n    bye: content",
-            "line 5, trigger 'churn': data: there is no field 'bye'; did you mean",
+            "line 6, trigger 'churn': data: there is no field 'bye'; did you mean",
         ),
         (f"{ONE}  - dat: a.csv", "there is no kind of condition 'dat'; did you mean 'data'? There is: age, "),
         (f"{ONE}  - data: a.csv\n    age: 3d", "one condition holds 'data' and 'age'; begin each with a dash"),
-        (f"{ONE}  - data: 3", "'data' is 3; it must be a text."),
+        (f"{ONE}  - data: 3", "line 5, trigger 'churn': 'data' is 3; it must be a text: put it in quotes."),
         ("triggers:\n- name: a\n  job: ml//b\n  when: {data: c}", "'job' is 'ml//b'; write the job's full name,"),
         (f"{ONE}  - data: []", "'data' is an empty list; name at least one."),
+        (f"{ONE}  - data:", "line 5, trigger 'churn': 'data' is empty; it must be a text."),
+        (f'{ONE}  - data: "a\\0"', "it holds a character that can't be printed."),
+        (
+            f"{ONE}  - drift: a\n    reference: models:/churn",
+            "line 6, trigger 'churn': drift: 'reference' is 'models:/",
+        ),
+        (f"{ONE}  - sql: a\n    database: b\n    at_least: -5", "'at_least' is -5; it must be above 0."),
         (f"{ONE}  - age: 30", "'age' is 30; write a number with a unit: 90s, 10m, 6h, 7d or 2w."),
         (f"{ONE}  - age: 0", "'age' is 0; it must be longer than nothing."),
         (f"{ONE}  - age: 1d\n    job: a\n    run: b", "age: give only one of 'run' and 'job'."),
@@ -118,6 +125,49 @@ ONE = "triggers:\n- name: churn\n  job: j\n  when:\n"
 def test_a_mistake_is_told_with_line_trigger_and_field(text: str, told: str) -> None:
     with pytest.raises(UsageError, match="^triggers.yaml, " + r"(?:.*)" + re.escape(told)):
         plan(text)
+
+
+def test_a_mistake_is_told_with_the_line_where_it_stands() -> None:
+    sentences = []
+    for changed in (
+        WHOLE.replace("- code: src", "- code"),
+        WHOLE.replace("max_per_day: 3", "max_per_day: 0"),
+        WHOLE.replace("max_per", "maximal_per"),
+    ):
+        with pytest.raises(UsageError) as raised:
+            plan(changed)
+        sentences.append(str(raised.value))
+
+    assert sentences[0].startswith("triggers.yaml, line 13, trigger 'churn': a condition is 'code'")
+    assert sentences[1].startswith("triggers.yaml, line 18, trigger 'churn': 'max_per_day' is 0")
+    assert sentences[2].startswith("triggers.yaml, line 18, trigger 'churn': there is no field 'maximal_per_day'")
+
+
+def test_a_merged_mapping_may_be_changed_in_part() -> None:
+    common = "- &common\n  name: a\n  job: j\n  parameters: {A: 1.10}\n  when: {data: a}\n"
+
+    found = plan(f"triggers:\n{common}- <<: *common\n  name: b\n  max_per_day: 2\n")
+
+    assert [(one.name, one.job, one.limits.max_per_day) for one in found.triggers] == [("a", "j", 10), ("b", "j", 2)]
+    assert [one.parameters for one in found.triggers] == [{"A": "1.10"}] * 2
+
+
+def test_parameters_are_the_texts_that_are_written() -> None:
+    given = "{A: 1.10, B: 007, C: 12:30, D: 2026-11-21, E: 0.00001, F: 1_000, G: yes, H: '', I: 0x10}"
+
+    (trigger,) = plan(f"{ONE}  - data: a\n  parameters: {given}").triggers
+
+    assert list(trigger.parameters.values()) == (
+        ["1.10", "007", "12:30", "2026-11-21", "0.00001", "1_000", "true", "", "0x10"]
+    )
+
+
+def test_aliases_that_multiply_are_a_sentence_at_once() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+
+    with pytest.raises(UsageError, match="'data' is a list or mapping of others"):
+        plan(f"{ONE}  - data: {{{', '.join(lines)}}}")
 
 
 def test_conditions_may_not_be_nested_without_end() -> None:

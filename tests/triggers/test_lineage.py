@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from kernel_gateway.tracking.catalogue import open_catalogue
+from kernel_gateway.tracking.kernel_hook import used_tag
+from kernel_gateway.tracking.lineage import trace
 from tests.tracking.conftest import Done, Run, Server, run, start
 
 from .conftest import Command
@@ -101,6 +104,28 @@ def test_lineage_leads_back_to_data_and_build_and_forward_to_users_of_the_model_
     assert back.stdout == f"MLflow model '{name}': version 1 is 'champion' now; it was version 2.\n", back.stderr
     assert again.stdout == f"MLflow model '{name}': version 1 is 'champion' already.\n", again.stderr
     assert str(after.version) == "1"
+
+
+def test_a_version_whose_run_is_gone_and_one_that_its_own_run_used_are_told(server: Server, mlflow: Any) -> None:
+    name = f"gone-{secrets.token_hex(4)}"
+    experiment = mlflow.create_experiment(name)
+    mlflow.create_registered_model(name)
+    use = json.dumps({"model": name, "version": "2", "uri": f"models:/{name}/2"})
+    loop = mlflow.create_run(experiment, tags={used_tag(name, "2"): use}).info.run_id
+    deleted = mlflow.create_run(experiment).info.run_id
+    mlflow.delete_run(deleted)
+    for run_id in ("0123456789abcdef0123456789abcdef", loop, deleted, None):
+        mlflow.create_model_version(name, "s3://models/x", run_id=run_id)
+
+    catalogue = open_catalogue(server.uri)
+    gone, own, restorable, without = (trace(catalogue, f"models:/{name}/{version}") for version in (1, 2, 3, 4))
+
+    assert gone.model == {"name": name, "version": "1", "aliases": []}
+    assert "has no run 0123456789abcdef0123456789abcdef any more" in gone.remarks[0]
+    assert [one["mlflow_run"] for one in own.used_by] == [loop]
+    assert own.uses == [{"model": name, "version": "2", "uri": f"models:/{name}/2"}]
+    assert "The MLflow run was deleted" in restorable.remarks[0]
+    assert "registered without a run" in without.remarks[0]
 
 
 def test_a_run_without_mlflow_tells_what_it_knows_itself_inputs_by_digest(

@@ -92,7 +92,7 @@ class Site:
                 self.wfile.write(site.content)
 
             def _headers(self) -> None:
-                found = self.path == "/data.csv"
+                found = self.path.partition("?")[0] == "/data.csv"
                 self.send_response(200 if found else 404)
                 self.send_header("Content-Length", str(len(site.content) if found else 0))
                 if site.etag:

@@ -18,6 +18,7 @@ from .evidence import Context, Evidence, Unreadable
 from .memory import Memory
 from .plan import Plan, Trigger, Watch
 from .sources import KINDS
+from .sources.data import shown_place
 from .state import State
 
 SOURCE_SECONDS = 120.0
@@ -113,7 +114,7 @@ def _finish(outcome: Outcome, trigger: Trigger, state: State, surroundings: Surr
         outcome.started = True
         return
     try:
-        intent, again = starting.finish(state, trigger.name, surroundings.builds(), surroundings.clock())
+        end = starting.finish(state, trigger, surroundings.builds(), surroundings.clock())
     except GatewayError as error:
         if isinstance(error, UsageError) and intent.job != trigger.job:
             state.remember(trigger.name, memories.forgotten(state[trigger.name]))
@@ -122,9 +123,14 @@ def _finish(outcome: Outcome, trigger: Trigger, state: State, surroundings: Surr
         outcome.failure = error
         outcome.resumed = "an earlier check was interrupted while it started a build"
         return
-    outcome.started, outcome.build = again, state[trigger.name].starts[-1].build
-    how = "has been started now" if again else "is there"
-    outcome.resumed = f"the build of an earlier check that was interrupted {how}: {intent.reason}"
+    if end is starting.End.GIVEN_UP:
+        outcome.remarks.append(
+            f"a start of {intent.job!r} that an earlier check began is given up: the file names another job or other "
+            "parameters by now."
+        )
+        return
+    outcome.started, outcome.build = end is starting.End.STARTED, state[trigger.name].starts[-1].build
+    outcome.resumed = f"the build of an earlier check that was interrupted {end}: {intent.reason}"
 
 
 def _look(
@@ -153,7 +159,7 @@ def _look(
         except (Refused, Unavailable) as error:
             result.append(f"MLflow: {str(error).rstrip('.')}")
         except Exception as error:  # noqa: BLE001 — a library's surprise must not cost other triggers their check
-            result.append(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+            result.append(shown_place(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"))
 
     # A thread, since libraries wait as long as they like; one that never comes back does not keep the process.
     thread = threading.Thread(target=look, name=f"{SOURCE_THREAD}{watch.key}", daemon=True)

@@ -9,7 +9,7 @@ from enum import StrEnum
 from .evidence import Evidence
 from .memory import Memory, Seen
 from .plan import DAY, Condition, Either, Limits, Trigger, Watch
-from .values import span
+from .values import printable, span
 
 
 class Finding(StrEnum):
@@ -107,7 +107,8 @@ def reason_of(trigger: Trigger, judged: Mapping[str, Judgement]) -> str:
         for one in judged.values()
         if one.finding is Finding.MET
     ]
-    return f"Trigger {trigger.name}: {'; '.join(told)}"
+    # Names of files and values of databases: nothing that Jenkins could not keep, or a page or terminal would obey.
+    return printable(f"Trigger {trigger.name}: {'; '.join(told)}")
 
 
 def holding(limits: Limits, starts: list[float], now: float) -> str:

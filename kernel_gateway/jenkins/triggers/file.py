@@ -16,9 +16,6 @@ MOST_BYTES = 1 << 20
 DEEPEST = 20
 """Levels of ``any`` and ``all``."""
 
-LINE = "\0line"
-"""Key below which a mapping keeps its line while it is read; no text of YAML has it."""
-
 _TOP = ("jenkins", "user", "triggers")
 _LIMITS: dict[str, values.Converter] = {
     "minimal_interval": values.duration,
@@ -44,6 +41,19 @@ def read_plan(content: bytes, file: str, folder: str) -> Plan:
     return _Reader(file, folder).plan(content)
 
 
+class _Mapping(dict[Any, Any]):
+    """A mapping of the file. ``line``: where it begins; ``lines``: those of its keys."""
+
+    line: int
+    lines: Mapping[Any, int]
+
+
+class _List(list[Any]):
+    """A list of the file. ``lines``: where its parts begin."""
+
+    lines: list[int]
+
+
 class _Reader:
     def __init__(self, file: str, folder: str) -> None:
         self._file = file
@@ -52,42 +62,48 @@ class _Reader:
 
     def plan(self, content: bytes) -> Plan:
         document = self._document(content)
-        if not isinstance(document, dict):
+        if not isinstance(document, _Mapping):
             self._fail(1, "the file must hold a list of triggers below the key 'triggers'")
         self._known(document, _TOP)
         named = {name: self._convert(document, name, values.text) for name in ("jenkins", "user") if name in document}
         entries = document.get("triggers")
-        if not isinstance(entries, list) or not entries:
-            self._fail(document[LINE], "'triggers' must be a list of at least one trigger")
+        if not isinstance(entries, _List) or not entries:
+            self._fail(document.lines.get("triggers", 1), "'triggers' must be a list of at least one trigger")
         triggers: list[Trigger] = []
-        for entry in entries:
+        for entry, line in zip(entries, entries.lines, strict=True):
             self._trigger = ""
-            trigger = self._entry(entry)
+            trigger = self._entry(entry, line)
             if any(trigger.name == other.name for other in triggers):
-                self._fail(entry[LINE], "there is a trigger of this name already; each needs its own")
+                self._fail(line, "there is a trigger of this name already; each needs its own")
             triggers.append(trigger)
         return Plan(self._folder, tuple(triggers), **named)
 
-    def _entry(self, entry: Any) -> Trigger:
-        if not isinstance(entry, dict):
-            self._fail(1, f"a trigger is {values.shown(entry)}; it must hold 'name', 'job' and 'when'")
+    def _entry(self, entry: Any, line: int) -> Trigger:
+        if not isinstance(entry, _Mapping):
+            self._fail(line, f"a trigger is {values.shown(entry)}; it must hold 'name', 'job' and 'when'")
         name = entry.get("name")
         self._trigger = name if isinstance(name, str) else ""
         self._known(entry, _TRIGGER)
         for needed in ("name", "job", "when"):
             if needed not in entry:
-                self._fail(entry[LINE], f"the trigger has no {needed!r}")
+                self._fail(line, f"the trigger has no {needed!r}")
         limits = {
             field.name: self._convert(entry, field.name, _LIMITS[field.name])
             for field in fields(Limits)
             if field.name in entry
         }
         when = entry["when"]
-        condition = self._condition({"any": when, LINE: entry[LINE]} if isinstance(when, list) else when, 0)
+        condition = (
+            Either(self._conditions("when", entry, 0))
+            if isinstance(when, _List)
+            else self._condition(when, entry.lines["when"], 0)
+        )
         parameters = self._convert(entry, "parameters", values.parameters) if "parameters" in entry else {}
         for reserved in ("TRIGGER_ID", "REASON"):
             if reserved in parameters:
-                self._fail(entry[LINE], f"parameters: {reserved} is set by the check itself; leave it out")
+                self._fail(
+                    entry.lines["parameters"], f"parameters: {reserved} is set by the check itself; leave it out"
+                )
         return Trigger(
             self._convert(entry, "name", values.text),
             self._convert(entry, "job", values.job).strip("/"),
@@ -96,15 +112,20 @@ class _Reader:
             Limits(**limits),
         )
 
-    def _condition(self, entry: Any, depth: int) -> Condition:
-        if not isinstance(entry, dict):
-            self._fail(1, f"a condition is {values.shown(entry)}; it must be 'KIND: WHAT', e.g. 'data: train.csv'")
-        line = entry[LINE]
+    def _conditions(self, name: str, entry: _Mapping, depth: int) -> tuple[Condition, ...]:
+        parts = entry[name]
+        if not isinstance(parts, _List) or not parts:
+            self._fail(entry.lines[name], f"{name!r} must be a list of at least one condition")
+        return tuple(self._condition(part, line, depth) for part, line in zip(parts, parts.lines, strict=True))
+
+    def _condition(self, entry: Any, line: int, depth: int) -> Condition:
+        if not isinstance(entry, _Mapping):
+            self._fail(line, f"a condition is {values.shown(entry)}; it must be 'KIND: WHAT', e.g. 'data: train.csv'")
         if depth > DEEPEST:
             self._fail(line, f"conditions are nested more than {DEEPEST} levels deep")
         named = [name for name in entry if name in KINDS or name in ("any", "all")]
         if len(named) != 1:
-            unknown = next((str(name) for name in entry if name != LINE), "")
+            unknown = next(map(str, entry), "")
             self._fail(
                 line,
                 f"one condition holds {' and '.join(map(repr, named))}; begin each with a dash of its own"
@@ -114,20 +135,18 @@ class _Reader:
         (kind,) = named
         if kind in ("any", "all"):
             self._known(entry, {kind})
-            if not isinstance(entry[kind], list) or not entry[kind]:
-                self._fail(line, f"{kind!r} must be a list of at least one condition")
-            parts = tuple(self._condition(part, depth + 1) for part in entry[kind])
+            parts = self._conditions(kind, entry, depth + 1)
             return Either(parts) if kind == "any" else Every(parts)
-        return self._watch(kind, entry)
+        return self._watch(kind, entry, line)
 
-    def _watch(self, kind: str, entry: dict[str, Any]) -> Watch:
+    def _watch(self, kind: str, entry: _Mapping, line: int) -> Watch:
         schema = KINDS[kind].schema
         self._known(entry, {kind, *schema.fields}, f"{kind}: ")
         for needed in schema.needed:
             if needed not in entry:
-                self._fail(entry[LINE], f"{kind}: {needed!r} is missing")
+                self._fail(line, f"{kind}: {needed!r} is missing")
         if schema.one_of and sum(name in entry for name in schema.one_of) != 1:
-            self._fail(entry[LINE], f"{kind}: give one of {', '.join(map(repr, schema.one_of))}")
+            self._fail(line, f"{kind}: give one of {', '.join(map(repr, schema.one_of))}")
         settings = {kind: self._convert(entry, kind, schema.main)}
         for name, convert in schema.fields.items():
             if name in entry:
@@ -135,19 +154,21 @@ class _Reader:
         try:
             title = KINDS[kind].title(settings)
         except ValueError as error:
-            self._fail(entry[LINE], f"{kind}: {error}")
-        return Watch(kind, settings, title, entry[LINE])
+            self._fail(line, f"{kind}: {error}")
+        return Watch(kind, settings, title, line)
 
-    def _convert(self, entry: dict[str, Any], name: str, convert: values.Converter, where: str = "") -> Any:
+    def _convert(self, entry: _Mapping, name: str, convert: values.Converter, where: str = "") -> Any:
         try:
-            return convert(_plain(entry[name]))
+            return convert(entry[name])
         except ValueError as error:
-            self._fail(entry[LINE], f"{where}{name!r} {error}")
+            self._fail(entry.lines[name], f"{where}{name!r} {error}")
 
-    def _known(self, entry: Mapping[str, Any], known: Any, where: str = "") -> None:
+    def _known(self, entry: _Mapping, known: Any, where: str = "") -> None:
         for name in entry:
-            if name != LINE and name not in known:
-                self._fail(entry[LINE], f"{where}there is no field {str(name)!r}{values.nearest(str(name), known)}")
+            if name not in known:
+                self._fail(
+                    entry.lines[name], f"{where}there is no field {str(name)!r}{values.nearest(str(name), known)}"
+                )
 
     def _document(self, content: bytes) -> Any:
         import yaml
@@ -156,16 +177,29 @@ class _Reader:
             raise UsageError(f"{self._file} is larger than {MOST_BYTES:,} bytes.", field="file")
 
         class Loader(yaml.SafeLoader):
-            """Keeps the line of each mapping, and refuses a key that comes twice."""
+            """Keeps lines, takes parameters as they are written, and refuses a key that comes twice."""
 
-        def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+        def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> _Mapping:
+            keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            names = [key.value for key in keys]  # before those that << merges, which these replace
+            if double := next((key for place, key in enumerate(keys) if key.value in names[:place]), None):
+                self._fail(double.start_mark.line + 1, f"{double.value!r} stands there twice")
             loader.flatten_mapping(node)
-            names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            if double := next((name for name in names if names.count(name) > 1), None):
-                self._fail(node.start_mark.line + 1, f"{double!r} stands there twice")
-            return {**loader.construct_mapping(node, deep=True), LINE: node.start_mark.line + 1}
+            for key, value in node.value:
+                if key.value == "parameters" and isinstance(value, yaml.MappingNode):
+                    _as_written(value)
+            found = _Mapping(loader.construct_mapping(node, deep=True))
+            found.line = node.start_mark.line + 1
+            found.lines = {loader.construct_object(key): key.start_mark.line + 1 for key, _ in node.value}
+            return found
+
+        def sequence(loader: yaml.SafeLoader, node: yaml.SequenceNode) -> _List:
+            found = _List(loader.construct_sequence(node, deep=True))
+            found.lines = [part.start_mark.line + 1 for part in node.value]
+            return found
 
         Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+        Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_SEQUENCE_TAG, sequence)
         try:
             return yaml.load(content.decode("utf-8-sig"), Loader=Loader)
         except yaml.MarkedYAMLError as error:
@@ -180,8 +214,10 @@ class _Reader:
         raise UsageError(f"{where}: {reason}{'' if reason.endswith('?') else '.'}", field="file")
 
 
-def _plain(value: Any) -> Any:
-    """A value without the lines that were noted in it."""
-    if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items() if name != LINE}
-    return [_plain(one) for one in value] if isinstance(value, list) else value
+def _as_written(node: Any) -> None:
+    """Have numbers and dates of a mapping stay the texts that they are: Jenkins' parameters are texts, and 1.10, 007,
+    12:30 and 2026-11-21 would come out otherwise.
+    """
+    for _, value in node.value:
+        if value.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp"):
+            value.tag = "tag:yaml.org,2002:str"

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .evidence import Evidence
-from .plan import Trigger
+from .plan import DAY, Trigger
 
 KEPT_STARTS = 200
-"""Starts that are remembered; more than any `max_per_day` that makes sense."""
+"""Starts that are remembered, however old they are; those of a day, which `max_per_day` counts, all are."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,10 @@ def observed(memory: Memory, trigger: Trigger, found: Mapping[str, Evidence | st
     """What is remembered after a look at all sources; a text stands for the reason of a failure.
 
     What a condition finds first becomes its basis, unless the trigger is to fire on it. Conditions that are no longer
-    in the file are forgotten.
+    in the file are forgotten. What lies in the future, since the clock was set back, counts from now on: it would hold
+    everything else until then.
     """
+    starts = tuple(replace(start, at=min(start.at, now)) for start in memory.starts)
     seen = {}
     for watch in trigger.watches():
         before = memory.seen.get(watch.key, Seen())
@@ -100,8 +102,8 @@ def observed(memory: Memory, trigger: Trigger, found: Mapping[str, Evidence | st
         basis = before.basis
         if basis is None and now_found.met is None and not trigger.limits.fire_on_first:
             basis = now_found
-        seen[watch.key] = Seen(basis, now_found, before.since if same else now)
-    return replace(memory, seen=seen)
+        seen[watch.key] = Seen(basis, now_found, min(before.since, now) if same else now)
+    return replace(memory, seen=seen, starts=starts)
 
 
 def intended(memory: Memory, intent: Intent) -> Memory:
@@ -121,5 +123,8 @@ def started(memory: Memory, build: str, at: float) -> Memory:
     seen = {
         key: replace(one, basis=intent.bases[key]) if key in intent.bases else one for key, one in memory.seen.items()
     }
-    starts = (*memory.starts, Start(intent.id, at, intent.reason, build))[-KEPT_STARTS:]
-    return Memory(seen, starts)
+    starts = (*memory.starts, Start(intent.id, at, intent.reason, build))
+    kept = tuple(
+        start for place, start in enumerate(starts, KEPT_STARTS - len(starts)) if place >= 0 or at - start.at < DAY
+    )
+    return Memory(seen, kept)

@@ -12,12 +12,14 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from . import memory as memories
 from .builds import Builds
 from .conditions import Decision
 from .evidence import Evidence
 from .memory import Intent, Memory
+from .plan import Trigger
 from .state import State
 
 SETTLE_SECONDS = 3.0
@@ -47,23 +49,38 @@ def start(state: State, name: str, decision: Decision, builds: Builds, now: floa
     return remarks
 
 
+class End(StrEnum):
+    """What has become of an intent that an earlier check left."""
+
+    FOUND = "is there"
+    STARTED = "has been started now"
+    GIVEN_UP = "is given up"
+
+
 def finish(
-    state: State, name: str, builds: Builds, now: float, sleep: Callable[[float], None] = time.sleep
-) -> tuple[Intent, bool]:
-    """Bring an intent of an earlier check to its end: it, and whether it had to be started. Raises `GatewayError`."""
-    memory = state[name]
+    state: State, trigger: Trigger, builds: Builds, now: float, sleep: Callable[[float], None] = time.sleep
+) -> End:
+    """Bring an intent of an earlier check to its end. Raises `GatewayError`: the intent stays.
+
+    One that has not come through is given up where the file says otherwise by now: Jenkins may have refused what stood
+    there, a value that a parameter does not take for example, and would for ever.
+    """
+    memory = state[trigger.name]
     intent = memory.intent
     assert intent is not None
     found = builds.find(intent.job, intent.id)
     if found is None:
         sleep(SETTLE_SECONDS)
         found = builds.find(intent.job, intent.id)
-    if found is None:
-        builds.check(intent.job, intent.parameters)
-        _carry_out(state, name, builds, now)
-        return intent, True
-    state.remember(name, memories.started(memory, found, intent.at))
-    return intent, False
+    if found is not None:
+        state.remember(trigger.name, memories.started(memory, found, intent.at))
+        return End.FOUND
+    if (intent.job, dict(intent.parameters)) != (trigger.job, dict(trigger.parameters)):
+        state.remember(trigger.name, memories.forgotten(memory))
+        return End.GIVEN_UP
+    builds.check(intent.job, intent.parameters)
+    _carry_out(state, trigger.name, builds, now)
+    return End.STARTED
 
 
 def _carry_out(state: State, name: str, builds: Builds, now: float) -> None:

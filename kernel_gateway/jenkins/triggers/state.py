@@ -95,7 +95,7 @@ def _read(path: Path) -> dict[str, Memory]:
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     part = path.with_name(f".{path.name}.part")
     with part.open("w", encoding="utf-8") as file:
-        json.dump(content, file, ensure_ascii=False, indent=1)
+        json.dump(content, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
     os.replace(part, path)

@@ -8,6 +8,7 @@ from typing import Any
 
 from .check import Outcome
 from .conditions import Finding, problems
+from .values import printable
 
 WIDEST = 46
 """Characters of a column before the last."""
@@ -65,11 +66,6 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return lines
 
 
-def printable(text: str) -> str:
-    """A text of files and databases without what a terminal would obey."""
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
 def as_json(outcome: Outcome, dry_run: bool) -> dict[str, Any]:
     """One trigger's outcome as an object."""
     decision = outcome.decision
@@ -110,7 +106,7 @@ def warnings(outcomes: Sequence[Outcome]) -> list[str]:
             if one.finding is Finding.UNREADABLE:
                 kind = "error" if id(one) in bad else "warning"
                 told.append(printable(f"{kind}: trigger {name}, {one.watch.title} {one.words}"))
-        told += [f"trigger {name}: {remark}" for remark in outcome.remarks]
+        told += [printable(f"trigger {name}: {remark}") for remark in outcome.remarks]
         if outcome.failure is not None:
-            told.append(f"trigger {name} could not start its job: {outcome.failure}")
+            told.append(printable(f"trigger {name} could not start its job: {outcome.failure}"))
     return told

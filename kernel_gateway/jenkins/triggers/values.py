@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 Converter = Callable[[Any], Any]
@@ -17,6 +18,9 @@ Converter = Callable[[Any], Any]
 _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)", re.IGNORECASE)
 LONGEST = 100 * 366 * 86400.0
+
+SCALARS = (bool, int, float, date)
+QUOTED = ": put it in quotes"
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def text(value: Any) -> str:
     """A text that is not empty. Numbers are none: YAML reads 1_000 and 0x10 otherwise than they were written."""
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"is {shown(value)}; it must be a text")
+        raise ValueError(f"is {shown(value)}; it must be a text{QUOTED if isinstance(value, SCALARS) else ''}")
+    if not all(character.isprintable() or character in "\n\r\t" for character in value):
+        raise ValueError(f"is {shown(value)}; it holds a character that can't be printed")
     return value
 
 
@@ -58,6 +64,14 @@ def texts(value: Any) -> list[str]:
             raise ValueError("is an empty list; name at least one")
         return [text(item) for item in value]
     return [text(value)]
+
+
+def positive(value: Any) -> float:
+    """A finite number above 0."""
+    found = number(value)
+    if found <= 0:
+        raise ValueError(f"is {shown(value)}; it must be above 0")
+    return found
 
 
 def number(value: Any) -> float:
@@ -142,14 +156,27 @@ def parameters(value: Any) -> dict[str, str]:
             raise ValueError(f"has the name {shown(name)}, which Jenkins does not take")
         if not isinstance(one, str | int | float):
             raise ValueError(f"has {name} = {shown(one)}; a parameter is a text, a number, true or false")
+        if "\0" in str(one):
+            raise ValueError(f"has {name} = {shown(one)}, with a character that Jenkins can't keep")
         found[name] = str(one).lower() if isinstance(one, bool) else str(one)
     return found
 
 
 def shown(value: Any) -> str:
     """A value as a sentence repeats it."""
-    words = "missing" if value is None else repr(value)
+    if isinstance(value, list | dict) and any(isinstance(part, list | dict) for part in _parts(value)):
+        return "a list or mapping of others"  # which by YAML's aliases may be longer than any memory
+    words = "empty" if value is None else repr(value)
     return words if len(words) <= 60 else words[:59] + "…"
+
+
+def _parts(value: list[Any] | dict[Any, Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
+def printable(text: str) -> str:
+    """A text of files and databases without what a terminal would obey."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def span(seconds: float) -> str:

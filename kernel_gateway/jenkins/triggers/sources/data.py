@@ -22,7 +22,7 @@ RACY_SECONDS = 2.0
 """A file that was changed a moment ago may change again without a change of its time."""
 
 CHUNK = 1 << 20
-STAMPS = ("ETag", "etag", "md5Hash", "md5", "Content-MD5", "content_md5", "checksum", "crc32c", "uid")
+STAMPS = ("ETag", "etag", "md5Hash", "md5", "Content-MD5", "content_md5", "checksum", "crc32c")
 WEAK_STAMPS = ("Last-Modified", "LastModified", "last_modified", "mtime", "updated", "modified")
 _URL = re.compile(r"[a-z][a-z0-9+.-]+::?//|[a-z0-9]+::", re.IGNORECASE)
 
@@ -48,7 +48,8 @@ def read(settings: Mapping[str, Any], context: Context) -> Evidence:
             found |= _remote(place, content)
         else:
             for path in local_files(place, context.folder):
-                name = os.path.relpath(path, context.folder)
+                # A name need not be UTF-8, and what it is kept in is.
+                name = os.fsencode(os.path.relpath(path, context.folder)).decode("utf-8", "backslashreplace")
                 stat = path.stat()
                 mark = [stat.st_size, stat.st_mtime_ns]
                 remembered = known.get(name)
@@ -127,7 +128,19 @@ def _listed(names: list[str]) -> str:
 
 
 def _remote(place: str, content: bool) -> dict[str, str]:
-    """Name → stamp of what a URL means. Raises `Unreadable`, or what the file system raises."""
+    """Name → stamp of what a URL means. Raises as `remote_files`."""
+    files, infos = remote_files(place)
+    try:
+        return {_name(files, info): _stamp(files, info, content) for info in infos}
+    except FileNotFoundError:
+        raise Unreadable(f"there is no file at {shown_place(place)}") from None
+
+
+def remote_files(place: str) -> tuple[Any, list[Mapping[str, Any]]]:
+    """The fsspec file system of a URL, and what it says of the files that the URL means: one, a folder's, a pattern's.
+
+    They are in the order of their names. Raises `Unreadable`, or what the file system raises.
+    """
     try:
         import fsspec
     except ModuleNotFoundError:
@@ -146,7 +159,7 @@ def _remote(place: str, content: bool) -> dict[str, str]:
         infos = [info for info in infos if info.get("type") != "directory"]
         if not infos:
             raise Unreadable(f"there is no file at {shown_place(place)}")
-        return {_name(files, info): _stamp(files, info, content) for info in infos}
+        return files, sorted(infos, key=lambda info: str(info["name"]))
     except FileNotFoundError:
         raise Unreadable(f"there is no file at {shown_place(place)}") from None
 

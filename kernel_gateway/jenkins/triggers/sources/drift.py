@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..evidence import Context, Evidence, Kind, Unreadable
-from ..values import Schema, number, share, text, texts, whole
+from ..values import Schema, model, number, share, text, texts, whole
 from .data import shown_place
 from .tables import NEEDS, check_columns, read_table
 
@@ -68,10 +68,12 @@ def _reference(settings: Mapping[str, Any], context: Context) -> DataFrame:
 
 def _columns(settings: Mapping[str, Any], before: DataFrame, after: DataFrame) -> list[str]:
     ignored = set(settings.get("ignore", ()))
+    if misspelt := sorted(ignored.difference(before, after)):
+        check_columns(after, misspelt, "the new data")
     if "columns" in settings:
         check_columns(before, settings["columns"], "the reference")
         check_columns(after, settings["columns"], "the new data")
-        names = settings["columns"]
+        names = list(dict.fromkeys(settings["columns"]))
     else:
         names = [name for name in before if name in after]
     names = [name for name in names if name not in ignored]
@@ -87,11 +89,16 @@ def _digest(table: DataFrame, names: list[str]) -> str:
     return hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()[:32]
 
 
+def reference(value: Any) -> str:
+    """A file, a URL, ``runs:/ID`` or a registered model."""
+    return model(value) if text(value).startswith("models:") else str(value)
+
+
 KIND = Kind(
     Schema(
         texts,
         {
-            "reference": text,
+            "reference": reference,
             "artifact": text,
             "columns": texts,
             "ignore": texts,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ..evidence import Context, Evidence, Kind, Unreadable
-from ..values import Schema, choice, number, text
+from ..values import Schema, choice, positive, text
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -53,6 +54,7 @@ def expanded(place: str, environ: Mapping[str, str]) -> str:
 
 def _engine(url: str, folder: str) -> Engine:
     import os
+    from urllib.parse import quote
 
     from sqlalchemy import create_engine, make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -66,7 +68,7 @@ def _engine(url: str, folder: str) -> Engine:
             file = os.path.join(folder, parsed.database or "")
             if not os.path.isfile(file):  # SQLite would make it
                 raise Unreadable(f"there is no database {file}")
-            parsed = parsed.set(database=f"file:{file}", query={"mode": "ro", "uri": "true"})
+            parsed = parsed.set(database=f"file:{quote(os.path.abspath(file))}", query={"mode": "ro", "uri": "true"})
         elif backend == "postgresql":
             if parsed.drivername == "postgresql":
                 parsed = parsed.set(drivername="postgresql+psycopg")
@@ -78,18 +80,19 @@ def _engine(url: str, folder: str) -> Engine:
 
 
 def _value(connection: Connection, settings: Mapping[str, Any]) -> tuple[Any, str]:
-    from sqlalchemy import text as statement
-
     query, by = settings["sql"].strip().rstrip(";"), settings.get("by", "checksum")
+    # To the driver as it is: for SQLAlchemy a colon begins a parameter, for drivers with parameters a percent sign.
+    connection = connection.execution_options(no_parameters=True)
     if by == "rows":
-        count = connection.execute(statement(f"SELECT COUNT(*) FROM ({query}) AS watched")).scalar_one()
+        # Lines of their own, since the query may end with a comment.
+        count = connection.exec_driver_sql(f"SELECT COUNT(*) FROM (\n{query}\n) AS watched").scalar_one()
         return int(count), f"{count:,} rows"
     if by == "maximum":
-        row = connection.execute(statement(query)).one_or_none()
+        row = connection.exec_driver_sql(query).one_or_none()
         if row is None or len(row) != 1:
             raise Unreadable("by: maximum takes a query of one value, e.g. SELECT MAX(created) FROM orders")
         return row[0], "nothing yet" if row[0] is None else str(row[0])
-    result = connection.execution_options(yield_per=1000).execute(statement(query))
+    result = connection.execution_options(yield_per=1000).exec_driver_sql(query)
     rows = iter(result)
     first, second = next(rows, None), next(rows, None)
     if first is not None and second is None and len(first) <= MOST_SHOWN:
@@ -111,6 +114,8 @@ def _checksum(rows: Iterable[Any]) -> tuple[str, str]:
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes | memoryview):
         return hashlib.sha256(value).hexdigest()
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        value = value.astimezone(UTC)  # the same moment, whatever zone a server or client is set to
     return value if isinstance(value, int | float | str | bool | None) else str(value)
 
 
@@ -143,7 +148,7 @@ def _title(settings: Mapping[str, Any]) -> str:
 KIND = Kind(
     Schema(
         text,
-        {"database": text, "by": choice("checksum", "rows", "maximum"), "at_least": number},
+        {"database": text, "by": choice("checksum", "rows", "maximum"), "at_least": positive},
         needed=("database",),
     ),
     _title,

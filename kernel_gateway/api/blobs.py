@@ -19,7 +19,7 @@ from .answers import json_answer
 from .auth import scope
 from .problems import answers
 from .schemas import PREFIX, BlobPath, BlobView, MissingRequest, MissingView
-from .service import gateway
+from .service import Gateway, gateway
 from .submit import touch
 
 CHUNK = 1 << 20
@@ -55,14 +55,8 @@ def missing(body: MissingRequest) -> Response:
 @scope("run")
 def send(path: BlobPath) -> Response:
     """Send a blob. 201 when it is new, 200 when the gateway has it already; its content is not looked at then."""
-    service = gateway()
-    target = service.blobs.path(path.sha256)
-    request.max_content_length = service.settings.max_blob_mb << 20
-    if touch(target):
-        drain(request.stream)
-        return json_answer(BlobView(sha256=path.sha256, size=target.stat().st_size))
-    size = receive(request.stream, target, path.sha256)
-    return json_answer(BlobView(sha256=path.sha256, size=size), 201)
+    size, is_new = keep(gateway(), path.sha256)
+    return json_answer(BlobView(sha256=path.sha256, size=size), 201 if is_new else 200)
 
 
 @blobs.get(
@@ -95,13 +89,26 @@ def fetch(path: BlobPath) -> Response:
     return response
 
 
-def drain(stream: IO[bytes]) -> None:
+def keep(service: Gateway, digest: str) -> tuple[int, bool]:
+    """Keep what the request sends as the blob of a digest; its bytes, and whether it is new.
+
+    The content of one that is there already is not looked at. Raises as `_receive` does.
+    """
+    target = service.blobs.path(digest)
+    request.max_content_length = service.settings.max_blob_mb << 20
+    if touch(target):
+        _drain(request.stream)
+        return target.stat().st_size, False
+    return _receive(request.stream, target, digest), True
+
+
+def _drain(stream: IO[bytes]) -> None:
     """Read an upload that is not needed: a client still sending it would find a broken connection, not the answer."""
     while _next(stream):
         pass
 
 
-def receive(stream: IO[bytes], target: Path, digest: str) -> int:
+def _receive(stream: IO[bytes], target: Path, digest: str) -> int:
     """Write an upload to its place in the blob store; returns its bytes.
 
     The file appears there whole or not at all, also when several send it at once. Raises `UsageError` when the

@@ -25,7 +25,7 @@ from ..events import Event, EventType
 from ..settings import RUN_SETTINGS, is_loopback
 from ..store import incoming
 from .auth import RUNNER, scope
-from .blobs import drain, receive
+from .blobs import keep
 from .schemas import PREFIX, BlobPath, RunPath
 from .service import EVENTS, REQUEST, Gateway, gateway
 from .submit import touch
@@ -109,13 +109,7 @@ def fetch(path: RunBlobPath) -> Response:
 @scope(RUNNER)
 def send(path: RunBlobPath) -> Response:
     """Keep an output or artifact of the run, before the event that names it."""
-    service = gateway()
-    target = service.blobs.path(path.sha256)
-    request.max_content_length = service.settings.max_blob_mb << 20
-    if touch(target):
-        drain(request.stream)
-        return _size(target.stat().st_size)
-    return _size(receive(request.stream, target, path.sha256))
+    return _size(keep(gateway(), path.sha256)[0])
 
 
 @runners.post("/runners/<id>/events/<int:offset>")

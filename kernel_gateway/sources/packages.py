@@ -63,7 +63,7 @@ def _from_comment(cells: list[Cell]) -> dict[str, Any] | None:
     found = [
         block["content"]
         for cell in cells
-        if "# /// script" in cell.source
+        if cell.type == "code" and "# /// script" in cell.source
         for block in _BLOCK.finditer(cell.source + "\n")
         if block["type"] == "script"
     ]

@@ -23,13 +23,35 @@ from typing import Any
 import orjson
 
 from ..errors import AuthError, ConflictError, UsageError
-from ..events import Event, EventType
+from ..events import Event, EventType, Status, parse_time
 from .eventlog import EventLog
 
 PASS_PREFIX = "kgr_"
 """What every pass begins with, so that scanners for leaked secrets can find one."""
 
 _TYPES = frozenset(type.value for type in EventType) - {EventType.RUN_QUEUED.value}
+_ENDS = frozenset(status.value for status in Status if status.is_final)
+_LONGEST_RUN = 1e9
+
+_TEXT, _TABLE, _NUMBER = (str,), (dict,), (int, float)
+_NOTHING = type(None)
+_SHOWN = {"data": _TABLE, "metadata": _TABLE, "display_id": (str, _NOTHING), "cell": (int, _NOTHING)}
+_SHAPES: dict[str, dict[str, tuple[type, ...]]] = {
+    EventType.RUN_STARTED: {"agent": _TEXT, "kernel": _TEXT, "versions": _TABLE},
+    EventType.RUN_FINISHED: {"status": _TEXT, "reason": _TEXT, "seconds": _NUMBER, "exit_code": (int,)},
+    EventType.CELL_STARTED: {"cell": (int,), "title": _TEXT},
+    EventType.CELL_FINISHED: {"cell": (int,), "status": _TEXT, "seconds": _NUMBER},
+    EventType.STREAM: {"name": _TEXT, "text": _TEXT, "cell": (int, _NOTHING)},
+    EventType.DISPLAY: _SHOWN,
+    EventType.RESULT: _SHOWN,
+    EventType.DISPLAY_UPDATE: _SHOWN,
+    EventType.ERROR: {"ename": _TEXT, "evalue": _TEXT, "traceback": (list,)},
+    EventType.METRIC: {"name": _TEXT, "value": (*_NUMBER, str)},
+    EventType.ARTIFACT: {"path": _TEXT, "sha256": _TEXT, "size": (int,)},
+    EventType.GATE: {"expression": _TEXT},
+    EventType.LOG: {"level": _TEXT, "message": _TEXT},
+}
+"""Event type → the fields without which nothing can be made of it, and their types: for what `EVENT_FIELDS` says."""
 BEGUN = "runner.begun"
 """File in a run's folder that is there once a runner on another machine was told what to do."""
 
@@ -145,11 +167,30 @@ def _event(line: bytes) -> Event:
         event = None
     if not isinstance(event, dict):
         raise UsageError("A line of the piece is no JSON object.", field="events")
-    if event.get("type") not in _TYPES:
-        raise UsageError(f"A runner sends no event of the type {event.get('type')!r}.", field="events")
-    if not isinstance(event.get("time"), str):
-        raise UsageError("An event of the piece has no time.", field="events")
+    type = event.get("type")
+    if not isinstance(type, str) or type not in _TYPES:
+        raise UsageError(f"A runner sends no event of the type {str(type)[:100]!r}.", field="events")
+    if not _is_time(event.get("time")):
+        raise UsageError("An event of the piece has no time, as RFC 3339 writes it.", field="events")
+    for name, kinds in _SHAPES.get(type, {}).items():
+        if not isinstance(event.get(name), kinds):
+            raise UsageError(f"An event of the type {type} has a {name!r} that is none.", field="events")
+    if type == EventType.RUN_FINISHED and not _is_end(event):
+        raise UsageError("The last event has a status, reason, seconds or exit_code that no run has.", field="events")
     return event
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        return parse_time(value).tzinfo is not None
+    except (TypeError, ValueError):
+        return False
+
+
+def _is_end(event: Event) -> bool:
+    """Whether the last event can be entered in the database, which all runs share."""
+    possible = event["status"] in _ENDS and 0 <= event["seconds"] < _LONGEST_RUN and 0 <= event["exit_code"] <= 255
+    return possible and not isinstance(event["exit_code"], bool)
 
 
 @contextmanager

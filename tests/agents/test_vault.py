@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,3 +51,32 @@ def test_nothing_is_written_to_disk(vault: VaultClient, tmp_path: Path) -> None:
 def test_without_a_vault_the_error_says_so(tmp_path: Path) -> None:
     with pytest.raises(UnreachableError, match="vault"):
         VaultClient(tmp_path / "none.sock").get("run-1")
+
+
+def test_a_connection_that_can_not_be_taken_does_not_end_the_vault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Vault(tmp_path / "vault.sock")
+    client = VaultClient(tmp_path / "vault.sock")
+    accept = server._listener.accept
+    failures = [OSError(errno.EMFILE, "Too many open files"), OSError(errno.ECONNABORTED, "gone")]
+
+    def take() -> object:
+        if failures:
+            raise failures.pop()
+        return accept()
+
+    monkeypatch.setattr(server._listener, "accept", take)
+    client.put("run-1", {"A": "b"})
+
+    assert client.get("run-1") == {"A": "b"}
+    assert failures == []
+    server.close()
+
+
+def test_a_vault_whose_folder_was_removed_closes_quietly(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    server = Vault(tmp_path / "run" / "vault.sock")
+    shutil.rmtree(tmp_path / "run")
+
+    server.close()

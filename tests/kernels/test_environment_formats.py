@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from kernel_gateway.errors import EnvironmentBuildError
-from kernel_gateway.kernels.environments import languages
+from kernel_gateway.kernels.environments import build, languages
 from kernel_gateway.kernels.environments.build import build_environment
 from kernel_gateway.kernels.environments.cache import Cache
 from kernel_gateway.kernels.environments.spec import read_inline, read_spec
@@ -77,6 +78,49 @@ def test_a_lock_of_uv_decides_the_versions(tmp_path: Path, cache: Cache) -> None
     assert tmp_path / "uv.lock" in before.files
     (tmp_path / "uv.lock").unlink()
     assert read_spec(tmp_path / "pyproject.toml").digest != before.digest
+
+
+LOCK_OF_UV = """\
+version = 1
+requires-python = ">=3.11"
+[[package]]
+name = "job"
+version = "1"
+source = { virtual = "." }
+dependencies = [{ name = "six" }]
+[[package]]
+name = "six"
+version = "1.16.0"
+source = { registry = "https://packages.example.org/simple" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "word"),
+    [
+        ('"six", "idna"', "asks for 'idna', but the uv.lock beside it lacks that. Run `uv lock`"),
+        ('"six>=1.17"', "asks for 'six>=1.17', but the uv.lock beside it has six 1.16.0"),
+    ],
+)
+def test_a_lock_that_lacks_what_is_asked_for_by_now_is_refused(tmp_path: Path, wanted: str, word: str) -> None:
+    write(tmp_path, "uv.lock", LOCK_OF_UV)
+    read_spec(write(tmp_path, "pyproject.toml", PROJECT.replace('"six==1.16.0"', '"six", "x; os_name == \'nt\'"')))
+
+    with pytest.raises(EnvironmentBuildError, match=re.escape(word)):
+        read_spec(write(tmp_path, "pyproject.toml", PROJECT.replace('"six==1.16.0"', wanted)))
+    overridden = f'{PROJECT}[tool.uv]\noverride-dependencies = ["six==1.16.0"]\n'
+    assert read_spec(write(tmp_path, "pyproject.toml", overridden.replace('"six==1.16.0"', wanted, 1))).locked
+
+
+def test_files_of_another_shape_are_refused_and_are_no_defect_of_ours(tmp_path: Path) -> None:
+    project = write(tmp_path, "pyproject.toml", '[project]\nname = "x"\ndynamic = 5\n')
+    with pytest.raises(EnvironmentBuildError, match=r"project\.dynamic must be a list of strings"):
+        read_spec(project)
+    project.write_text(PROJECT)
+    for text in ("package = ['six']", "package = 1"):
+        write(tmp_path, "uv.lock", text)
+        with pytest.raises(EnvironmentBuildError, match=r"is no lock file of uv"):
+            read_spec(project)
 
 
 @pytest.mark.slow
@@ -151,6 +195,56 @@ def test_what_can_not_be_resolved_is_told_in_the_resolvers_words(tmp_path: Path,
 def test_a_file_that_goes_on_for_ever_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentBuildError, match="no ordinary file"):
         read_spec(write(tmp_path, "requirements.txt", f"-r {os.devnull.replace('null', 'zero')}\n"))
+
+
+def test_conda_requirements_become_pips(tmp_path: Path) -> None:
+    text = "dependencies: ['python>=3.10, <4', 'ipykernel=6.29', 'setuptools==70.0', wheel, {pip: [six]}]\n"
+
+    spec = read_spec(write(tmp_path, "environment.yml", text))
+
+    assert spec.python == ">=3.10,<4"
+    assert spec.lines == ("ipykernel==6.29.*", "setuptools==70.0", "wheel", "six")
+    assert spec.conda == ()
+    other = read_spec(write(tmp_path, "environment.yml", f"{text}variables: {{LEVEL: 3}}\n"))
+    assert other.variables == {"LEVEL": "3"}
+    assert other.digest != spec.digest
+    with pytest.raises(EnvironmentBuildError, match="names of environment variables"):
+        read_spec(write(tmp_path, "environment.yml", f"{text}variables: {{a b: c}}\n"))
+
+
+def test_optional_dependencies_that_name_others_of_the_project_include_them(tmp_path: Path) -> None:
+    text = PROJECT.replace(
+        "[dependency-groups]", 'all = ["Job[gpu, test]", "attrs"]\ntest = ["job[gpu]"]\n[dependency-groups]'
+    )
+    write(tmp_path, "pyproject.toml", text)
+
+    assert read_spec(tmp_path / "pyproject.toml[all]").lines == ("six==1.16.0", "idna==3.7", "idna==3.7", "attrs")
+    for circle in ('test = ["job[all]"]', 'test = ["job[none]"]'):
+        write(tmp_path, "pyproject.toml", text.replace('test = ["job[gpu]"]', circle))
+        with pytest.raises(EnvironmentBuildError, match="optional dependencies 'test' name"):
+            read_spec(tmp_path / "pyproject.toml[all]")
+
+
+def test_names_that_no_file_can_have_are_no_defect_of_ours(tmp_path: Path) -> None:
+    assert read_spec(write(tmp_path, "requirements.txt", f"./{'a' * 5000}\n./a\0b\n")).files == ()
+    for name in ("a" * 5000, "a\0b"):
+        with pytest.raises(EnvironmentBuildError, match=r"can't be (read|the name)"):
+            read_spec(write(tmp_path, "requirements.txt", f"-r {name}\n"))
+
+
+def test_an_ipykernel_that_this_gateway_can_not_talk_to_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Stands in for uv, for which versions are a given where they are locked, or have hashes.
+    place = "lib/python3/site-packages/ipykernel-5.5.6.dist-info"
+    script = f'for last; do :; done\n[ "$1" = pip ] || {{ mkdir -p "$last/{place}"\n'
+    script += f'printf "Name: ipykernel\\nVersion: 5.5.6\\n" > "$last/{place}/METADATA"; }}'
+    uv = write(tmp_path, "bin/uv", f"#!/bin/sh\n{script}\n")
+    uv.chmod(0o755)
+    monkeypatch.setattr(build, "find_uv", lambda: str(uv))
+
+    with pytest.raises(EnvironmentBuildError, match=r"brings ipykernel 5\.5\.6; .* need ipykernel>=6"):
+        build_environment(write(tmp_path, "requirements.txt", "six\n"), Cache(tmp_path / "cache"), ignore)
 
 
 def test_a_pipe_in_a_local_package_holds_nobody_up(tmp_path: Path) -> None:

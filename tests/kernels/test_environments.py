@@ -261,11 +261,13 @@ def test_a_conda_tool_is_called_for_its_packages(tmp_path: Path, cache: Cache, m
     )
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
-    spec = write(tmp_path, "environment.yml", "dependencies: [python, gdal]\n")
+    spec = write(tmp_path, "environment.yml", "dependencies: [python, gdal]\nvariables: {GDAL_CACHE: 64, PATH: x}\n")
 
     built = build_environment(spec, Cache(tmp_path / "cache"), ignore)
 
     assert built.packages == base.packages
+    assert built.environ({"PATH": "/bin"})["PATH"] == f"{built.folder}/bin:/bin"
+    assert built.environ({})["GDAL_CACHE"] == "64"
     called = (tmp_path / "called").read_text().split()
     assert called == ["create", "--yes", "--prefix", str(built.folder), "--file", str(spec)]
 
@@ -322,16 +324,6 @@ def test_the_digest_follows_all_that_a_file_refers_to(tmp_path: Path) -> None:
 def test_files_that_include_each_other_end(tmp_path: Path) -> None:
     write(tmp_path, "a.txt", "-r b.txt\nsix\n")
     assert read_spec(write(tmp_path, "b.txt", "-r a.txt\n")).digest
-
-
-def test_conda_requirements_become_pips(tmp_path: Path) -> None:
-    text = "dependencies: ['python>=3.10, <4', 'ipykernel=6.29', 'setuptools==70.0', wheel, {pip: [six]}]"
-
-    spec = read_spec(write(tmp_path, "environment.yml", text))
-
-    assert spec.python == ">=3.10,<4"
-    assert spec.lines == ("ipykernel==6.29.*", "setuptools==70.0", "wheel", "six")
-    assert spec.conda == ()
 
 
 # -- indexes -----------------------------------------------------------------------------------------

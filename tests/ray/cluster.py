@@ -31,6 +31,8 @@ def main(folder: str) -> None:
     os.environ["KERNEL_GATEWAY_DATA"] = f"{folder}/nodes"  # where nodes keep files
     # As little beside the runs as can be: Ray would start a worker for each CPU of each node.
     os.environ |= {"RAY_prestart_worker_first_driver": "0", "RAY_enable_worker_prestart": "0"}
+    # A node that says nothing is given up after some 20 seconds; Ray's own measure is a minute.
+    os.environ |= {"RAY_health_check_period_ms": "1000", "RAY_health_check_timeout_ms": "3000"}
     os.makedirs(f"{folder}/ray", exist_ok=True)
     try:
         try:
@@ -85,11 +87,22 @@ class Cluster:
 
     def kill(self, node: int) -> dict[str, Any]:
         """Kill a node's processes and all that is below them at one stroke, as a power cut would."""
+        self.freeze(node)
+        return self._signal(node, signal.SIGKILL)
+
+    def freeze(self, node: int) -> dict[str, Any]:
+        """Stop them instead: the node is as good as cut off, and comes back by `thaw` as if nothing had been."""
+        return self._signal(node, signal.SIGSTOP)
+
+    def thaw(self, node: int) -> dict[str, Any]:
+        """Let them go on."""
+        return self._signal(node, signal.SIGCONT)
+
+    def _signal(self, node: int, number: signal.Signals) -> dict[str, Any]:
         own = [process.process.pid for many in self._nodes[node].all_processes.values() for process in many]
         below = [pid for parent in own for pid in descendants(parent)]
-        signal_all([*own, *below], signal.SIGSTOP)
-        signal_all([*own, *below, *(pid for parent in own for pid in descendants(parent))], signal.SIGKILL)
-        return {"killed": len(own)}
+        signal_all([*own, *below], number)
+        return {"processes": len(own)}
 
 
 if __name__ == "__main__":

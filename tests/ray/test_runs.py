@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ray.conftest import ADDRESS, RayCluster, agent_of, runners_on_nodes, wait_for_nodes, wait_until
+from tests.ray.conftest import ADDRESS, RayCluster, agent_of, end_runs, runners_on_nodes, wait_for_nodes, wait_until
 from tests.service.conftest import Service
 
 pytestmark = pytest.mark.timeout(300)  # a busy machine takes long to start a cluster
@@ -65,25 +65,29 @@ def test_a_failing_cell_fails_the_run(shared: Service) -> None:
     assert [event["ename"] for event in shared.events(id) if event["type"] == "error"] == ["ZeroDivisionError"]
 
 
-def test_runs_with_gpus_have_them_to_themselves_on_different_nodes(shared: Service) -> None:
+def test_runs_have_gpus_to_themselves_and_small_ones_do_not_pass_a_large_one_that_waits(shared: Service) -> None:
     code = "import os, time\nprint('GPU', os.environ['CUDA_VISIBLE_DEVICES'], flush=True)\ntime.sleep(600)"
-    ids = [shared.submit(code, gpus=1) for _ in range(4)]
+    ids = [shared.submit(code, gpus=1) for _ in range(3)]
+    large = shared.submit(code, gpus=1, cpus=4)
+    small = [shared.submit(code, cpus=3) for _ in range(3)]
 
-    for id in ids[:3]:
+    for id in ids:
         shared.wait_for_text(id, "GPU 0", 60)
+    for id in small[:2]:
+        shared.wait_for_text(id, "GPU", 60)
 
     agent = agent_of(shared)
-    assert sorted(run for run in agent["gpus"].values() if run) == sorted(ids[:3])
+    assert sorted(run for run in agent["gpus"].values() if run) == sorted(ids)
     assert len(agent["gpus"]) == 3
-    assert sorted(node["runs"] for node in agent["nodes"]) == sorted([id] for id in ids[:3])
-    assert shared.run(ids[3])["status"] == "queued"
-    assert {shared.run(id)["status"] for id in ids[:3]} == {"running"}
-    assert shared.ask("POST", f"/api/v1/runs/{ids[0]}/cancel").status in (200, 202)
-    shared.wait_for_text(ids[3], "GPU 0", 60)
-    assert shared.wait_for(ids[0]) == "cancelled"
-    for id in ids[1:]:
-        shared.ask("POST", f"/api/v1/runs/{id}/cancel")
-    assert {shared.wait_for(id) for id in ids[1:]} == {"cancelled"}
+    assert {len(set(node["runs"]) & set(ids)) for node in agent["nodes"]} == {1}
+    assert [shared.run(id)["status"] for id in (large, small[2])] == ["queued", "queued"]
+    # What is free of one node is kept for the large run: Ray was told to leave that node out for those behind it.
+    (kept,) = (node["runs"] for node in agent["nodes"] if len(node["runs"]) == 1)
+    assert shared.ask("POST", f"/api/v1/runs/{kept[0]}/cancel").status in (200, 202)
+    shared.wait_for_text(large, "GPU 0", 60)
+    assert shared.wait_for(kept[0]) == "cancelled"
+    assert shared.run(small[2])["status"] == "queued"
+    end_runs(shared)
     wait_until(lambda: not any(agent_of(shared)["gpus"].values()), 20, lambda: agent_of(shared))
 
 
@@ -152,21 +156,30 @@ def test_a_secret_reaches_the_kernel_and_nothing_else(shared: Service, cluster: 
             assert secret.encode() not in path.read_bytes(), path
 
 
-def test_a_runner_killed_on_its_node_loses_the_run_and_its_kernel_goes_too(shared: Service) -> None:
-    id = shared.submit("import os, time\nprint('kernel', os.getpid(), flush=True)\ntime.sleep(600)")
-    shared.wait_for_text(id, "kernel", 60)
-    runner = runners_on_nodes()[id]
-    kernels = runner.children(recursive=True)
+def test_a_runner_or_an_actor_killed_on_its_node_loses_its_run_and_its_kernel_goes_too(shared: Service) -> None:
+    code = "import os, time\nprint('kernel', os.getpid(), flush=True)\ntime.sleep(600)"
+    ids = [shared.submit(code) for _ in range(2)]
+    for id in ids:
+        shared.wait_for_text(id, "kernel", 60)
+    runner, other = (runners_on_nodes()[id] for id in ids)
+    actor = other.parents()[1]  # the runner's guard is between them
+    assert "RunActor" in actor.cmdline()[0]
+    below = [other, *runner.children(recursive=True), *other.children(recursive=True)]
     begun = time.monotonic()
 
     runner.kill()
+    actor.kill()
 
-    assert shared.wait_for(id, seconds=30) == "lost"
+    assert [shared.wait_for(id, seconds=30) for id in ids] == ["lost", "lost"]
     assert time.monotonic() - begun < 30
-    assert shared.run(id)["reason"] == "The runner was killed by SIGKILL."
-    assert "kernel" in shared.text(id)
-    assert b"kernel" in shared.ask("GET", f"/api/v1/runs/{id}/notebook").body
-    wait_until(lambda: not any(kernel.is_running() for kernel in kernels), 20)
+    assert [shared.run(id)["reason"] for id in ids] == [
+        "The runner was killed by SIGKILL.",
+        "The actor died unexpectedly before finishing this task.",
+    ]
+    for id in ids:
+        assert "kernel" in shared.text(id)
+        assert b"kernel" in shared.ask("GET", f"/api/v1/runs/{id}/notebook").body
+    wait_until(lambda: not any(process.is_running() for process in below), 20)
 
 
 @pytest.mark.slow

@@ -120,21 +120,34 @@ def node_of(service: Service, run: str) -> int:
     return int(names[0].rpartition(".")[2]) - 1
 
 
-def test_a_run_whose_node_is_killed_is_lost_or_tried_again_elsewhere(service: Service, cluster: RayCluster) -> None:
+def test_a_run_whose_node_is_killed_or_cut_off_is_lost_or_tried_again_elsewhere(
+    service: Service, cluster: RayCluster
+) -> None:
     extra = cluster.ask("add", labels={"fate": "dies"})["number"]
-    wait_for_nodes(service, 4)
+    frozen = cluster.ask("add", labels={"fate": "sleeps"})["number"]
+    wait_for_nodes(service, 5)
     lost = service.submit(counting(6000, 0.1), label="fate=dies")
     other = service.submit(counting(6000, 0.1), gpus=1, label="fate=dies", retries=1)
-    for id in (lost, other):
+    cut_off = service.submit(counting(6000, 0.1), label="fate=sleeps")
+    for id in (lost, other, cut_off):
         service.wait_for_text(id, "line 3", 60)
     assert node_of(service, lost) == node_of(service, other) == extra
+    runner = runners_on_nodes()[cut_off]
+    below = [runner, *runner.children(recursive=True)]
     killed = time.monotonic()
 
+    cluster.ask("freeze", node=frozen)
     cluster.ask("kill", node=extra)
 
     assert service.wait_for(lost, seconds=60) == "lost"
     assert service.wait_for(other, seconds=60) == "lost"
     assert time.monotonic() - killed < 45
+    assert service.wait_for(cut_off, seconds=90) == "lost"
+    events = service.events(cut_off)
+    cluster.ask("thaw", node=frozen)
+    wait_until(lambda: not any(process.is_running() for process in below), 60)
+    assert service.events(cut_off) == events  # it could send nothing more
+    cluster.ask("kill", node=frozen)
     assert service.text(lost).startswith(lines(3))
     assert service.run(lost)["retried_as"] is None
     again = service.run(other)["retried_as"]

@@ -5,25 +5,31 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets as random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ...errors import StorageError, UsageError
 from ...events import EventType
+from ...kernels.resources import machine_cpus
 from ...settings import Settings, is_loopback
 from ...store import incoming
 from ...store.eventlog import last_event
 from ...store.runs import RunRecord
 from ..layout import DataFolder
 from ..runners import RunnerProcess, Runners
+from .claims import Claims
 from .link import Link
 from .nodes import Ask, Nodes
+from .results import Results
 
 log = logging.getLogger("kernel_gateway.agents")
 
 GATEWAY_ID = "gateway.id"
 """File in the data folder with the name by which actors of this gateway are found again."""
+
+PENDING_SECONDS = 600.0
+"""How long a run waits in Ray for a node that an autoscaler may add, until it has a claim on those that there are."""
 
 
 class RayRunner:
@@ -41,17 +47,19 @@ class RayRunner:
         self._size = -1
         self._finished = False
         self._taken_back = False
-        self._results: RunnerProcess | None = None
+        self._computing = False
+        self._gpus: list[str] = []
 
     @property
     def fds(self) -> list[int]:
-        """Of the process that computes its results, if that is at work."""
-        return [self._results.fd] if self._results is not None else []
+        """None: the agent's tell."""
+        return []
 
     @property
     def gpus(self) -> list[str]:
-        """``NODE/ID`` of each, once Ray has placed it."""
-        return self._agent.nodes.gpus_of(self.run)
+        """``NODE/ID`` of each, once Ray has placed it; it held them also when its actor has let them go."""
+        self._gpus = self._agent.nodes.gpus_of(self.run) or self._gpus
+        return self._gpus
 
     @property
     def begun(self) -> bool:
@@ -61,20 +69,19 @@ class RayRunner:
     @property
     def ended(self) -> bool:
         """Whether its last event is here and its results are written, or its actor is gone without that."""
-        if self._results is not None:
-            return self._results.ended
-        if self._has_last_event():
-            self._results = self._compute()
-            return self._results is None
-        if not self.gone:
-            return False
-        # From here on no event comes, so what the log says now is the end of it.
-        incoming.revoke(self._folder)
-        self._size = -1
-        if not self._has_last_event():
-            return True
-        self._results = self._compute()
-        return self._results is None
+        if not self._computing:
+            if not self._has_last_event():
+                if not self.gone:
+                    return False
+                # From here on no event comes, so what the log says now is the end of it.
+                incoming.revoke(self._folder)
+                self._size = -1
+                if not self._has_last_event():
+                    return True
+            incoming.revoke(self._folder)
+            self._agent.results.ask(self.run)
+            self._computing = True
+        return self._agent.results.are_done(self.run)
 
     def _has_last_event(self) -> bool:
         log_file = self._folder / "events.jsonl"
@@ -85,14 +92,6 @@ class RayRunner:
                 self._size = size
                 self._finished = last is not None and last["type"] == EventType.RUN_FINISHED
         return self._finished
-
-    def _compute(self) -> RunnerProcess | None:
-        incoming.revoke(self._folder)
-        try:
-            return self._agent.compute_results(self.run)
-        except OSError as error:
-            log.error("the results of run %s can't be written: %s", self.run, error)
-            return None
 
     def look_after(self) -> None:
         """Nothing: Ray tells when its actor is gone."""
@@ -123,8 +122,6 @@ class RayRunner:
         """The run has ended, or is queued again."""
         with contextlib.suppress(OSError):
             incoming.revoke(self._folder)
-        if self._results is not None:
-            self._results.close()
 
 
 class RayAgent:
@@ -136,15 +133,17 @@ class RayAgent:
         self._gateway = gateway_id(data)
         self._handles: dict[str, RayRunner] = {}
         self._runners = Runners(data)
+        self._claims: Claims | None = None
         self.link = Link(settings.agent, self._gateway)
         self.nodes = Nodes()
+        self.results = Results(self._compute_results, max(1, int(machine_cpus())))
 
     # -- what the dispatcher asks --------------------------------------------------------------------
 
     @property
     def fds(self) -> list[int]:
-        """What the connector says, and the fork server."""
-        return [*self.link.fds, *self._runners.server.fds]
+        """What the connector says, the fork server, and the ends of those that compute results."""
+        return [*self.link.fds, *self._runners.server.fds, *self.results.fds]
 
     @property
     def has_slot(self) -> bool:
@@ -157,14 +156,25 @@ class RayAgent:
 
     def step(self) -> None:
         """Hear what the connector says."""
+        self._claims = None  # a new look through the queue
         self._runners.server.poll()
         for said in self.link.hear():
             getattr(self, f"_hear_{said.pop('say')}")(**said)
 
     def fits(self, record: RunRecord) -> bool:
-        """Whether a node has room for it; where nodes can be added, also whether another run may wait for one."""
+        """Whether a node has room for it; where nodes can be added, also whether another run may wait for one.
+
+        Asked in the order of the queue: those that wait have the first claim.
+        """
+        if not self.link.connected:
+            return False
         ask = Ask.of(record, self._settings.ray_cpus)
-        return self.link.connected and (self.nodes.has_room(ask) or self.nodes.waiting < self._settings.ray_pending)
+        return self._look().admits(ask) or self.nodes.waiting < self._settings.ray_pending
+
+    def _look(self) -> Claims:
+        if self._claims is None:
+            self._claims = self.nodes.claims(PENDING_SECONDS if self._settings.ray_pending else 0.0)
+        return self._claims
 
     def start(self, record: RunRecord, secrets: Mapping[str, str]) -> RayRunner:
         """Hand a run over. Its secrets stay here until its runner asks for them. Raises OSError."""
@@ -176,7 +186,9 @@ class RayAgent:
             "password": incoming.issue(folder),
             "gateway": self._gateway,
         }
-        self.nodes.hold(record.id, ask)
+        barred = self._look().barred(ask)
+        self._claims = None
+        self.nodes.hold(record.id, ask, barred)
         self.link.tell(
             "start",
             run=record.id,
@@ -184,14 +196,14 @@ class RayAgent:
             gpus=ask.gpus,
             cpus=ask.cpus,
             memory=ask.memory,
-            selector={**ask.selector, **self._usable()},
+            selector={**ask.selector, **self._allowed(barred)},
             resources=ask.resources,
         )
         return self._handle(record)
 
-    def _usable(self) -> dict[str, str]:
-        """Ray's label selector that leaves out nodes with another version."""
-        bad = [node.id for node in self.nodes.all.values() if node.problem]
+    def _allowed(self, barred: Iterable[str]) -> dict[str, str]:
+        """Ray's label selector that leaves out some nodes, and those with another version."""
+        bad = [*sorted(barred), *(node.id for node in self.nodes.all.values() if node.problem)]
         return {"ray.io/node-id": f"!in({','.join(bad)})"} if bad else {}
 
     def adopt(self, record: RunRecord) -> RayRunner:
@@ -203,8 +215,7 @@ class RayAgent:
         handle = self._handles[record.id] = RayRunner(self, record, self._data.run(record.id))
         return handle
 
-    def compute_results(self, run: str) -> RunnerProcess:
-        """Have the results of a run written. Raises OSError."""
+    def _compute_results(self, run: str) -> RunnerProcess:
         arguments = ["results", str(self._data.root), run]
         process = self._runners.start(arguments, self._data.run(run) / "runner.log")
         process.hand(b"")
@@ -212,6 +223,7 @@ class RayAgent:
 
     def release(self, run: str) -> None:
         """Its runner has ended."""
+        self._claims = None
         self.nodes.release(run)
         self._handles.pop(run, None)
 
@@ -240,6 +252,7 @@ class RayAgent:
     def close(self) -> None:
         """Leave the cluster; actors go on."""
         self.link.close()
+        self.results.close()
         self._runners.close()
 
     # -- what the connector says ---------------------------------------------------------------------
@@ -261,6 +274,7 @@ class RayAgent:
         handle = self._handles.get(run)
         if handle is not None:
             handle.why, handle.gone = why, True
+        self.nodes.release(run)  # also while its results are computed: others may have its place
 
 
 def gateway_id(data: DataFolder) -> str:

@@ -6,6 +6,7 @@ our own runs hold. Others' use of the cluster is not seen; then the run waits in
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from ... import __version__
 from ...store.records import RunRecord
 from . import PROTOCOL
+from .claims import Claims, Room
 
 TINY = 0.001
 """How much of a custom resource a run takes whose label it is: the same for each, so that it limits nothing."""
@@ -97,15 +99,16 @@ class Node:
             and ask.memory <= self.resources.get("memory", 0)
         )
 
+    def room(self) -> Room:
+        """What our runs leave of it."""
+        room = Room(*(self.resources.get(name, 0) for name in ("GPU", "CPU", "memory")))
+        for ask in self.holders.values():
+            room.take(ask)
+        return room
+
     def has_room(self, ask: Ask) -> bool:
         """Whether it could run it now, beside what our runs hold."""
-        held = self.holders.values()
-        return (
-            self.suits(ask)
-            and ask.gpus + sum(other.gpus for other in held) <= self.resources.get("GPU", 0)
-            and ask.cpus + sum(other.cpus for other in held) <= self.resources.get("CPU", 0)
-            and ask.memory + sum(other.memory for other in held) <= self.resources.get("memory", 0)
-        )
+        return self.suits(ask) and self.room().holds(ask)
 
     def state(self) -> dict[str, Any]:
         """What `GET /agents` shows of it."""
@@ -128,17 +131,19 @@ class Nodes:
     def __init__(self) -> None:
         self.all: dict[str, Node] = {}
         self._asks: dict[str, Ask] = {}
+        self._barred: dict[str, frozenset[str]] = {}
+        self._since: dict[str, float] = {}
         self._places: dict[str, tuple[str, list[str]]] = {}
-        self._room: dict[Ask, bool] = {}
+        self._nowhere: list[str] = []
 
     def update(self, nodes: Mapping[str, Mapping[str, Any]]) -> None:
         """What Ray says that there is."""
         self.all = {id: Node(id, **seen) for id, seen in sorted(nodes.items(), key=lambda item: item[1]["address"])}
         self._recount()
 
-    def hold(self, run: str, ask: Ask) -> None:
-        """A run was handed over."""
-        self._asks[run] = ask
+    def hold(self, run: str, ask: Ask, barred: frozenset[str] = frozenset()) -> None:
+        """A run was handed over; Ray was told not to choose the nodes that are `barred` to it."""
+        self._asks[run], self._barred[run], self._since[run] = ask, barred, time.monotonic()
         self._recount()
 
     def place(self, run: str, node: str, gpus: list[str]) -> None:
@@ -149,13 +154,12 @@ class Nodes:
 
     def release(self, run: str) -> None:
         """It holds nothing any more."""
-        self._asks.pop(run, None)
-        self._places.pop(run, None)
+        for known in (self._asks, self._barred, self._since, self._places):
+            known.pop(run, None)
         self._recount()
 
     def _recount(self) -> None:
         """Who holds what: first the runs that Ray has placed, then a guess for the others, so that two never share."""
-        self._room.clear()
         for node in self.all.values():
             node.holders.clear()
             node.gpu_holders.clear()
@@ -163,11 +167,14 @@ class Nodes:
             if id in self.all:
                 self.all[id].holders[run] = self._asks[run]
                 self.all[id].gpu_holders.update(dict.fromkeys(gpus, run))
-        for run in self._asks.keys() - self._places.keys():
-            ask = self._asks[run]
-            guess = next((node for node in self.all.values() if node.has_room(ask)), None)
+        self._nowhere = []
+        for run in [run for run in self._asks if run not in self._places]:
+            ask, barred = self._asks[run], self._barred[run]
+            guess = next((node for node in self.all.values() if node.id not in barred and node.has_room(ask)), None)
             if guess is not None:
                 guess.holders[run] = ask
+            else:
+                self._nowhere.append(run)
 
     @property
     def waiting(self) -> int:
@@ -178,8 +185,19 @@ class Nodes:
         """The runs that Ray has put nowhere and for which there is no node, now that all have told their versions."""
         if not self.all or any(node.probe is None for node in self.all.values()):
             return []
-        unplaced = self._asks.keys() - self._places.keys()
-        return [run for run in unplaced if not any(node.suits(self._asks[run]) for node in self.all.values())]
+        return [
+            run
+            for run in self._nowhere
+            if not any(node.suits(self._asks[run]) and id not in self._barred[run] for id, node in self.all.items())
+        ]
+
+    def claims(self, patience: float = 0.0) -> Claims:
+        """A new look through the queue. Before it come the runs that Ray has for more than `patience` seconds and has
+        no room for.
+        """
+        since = time.monotonic() - patience
+        waiting = [self._asks[run] for run in self._nowhere if self._since[run] <= since]
+        return Claims(self.all.values(), waiting)
 
     def gpus_of(self, run: str) -> list[str]:
         """``NODE/ID`` of the GPUs that a run holds."""
@@ -188,10 +206,8 @@ class Nodes:
         return [f"{node.name if node is not None else id[:12]}/{gpu}" for gpu in gpus]
 
     def has_room(self, ask: Ask) -> bool:
-        """Whether a node could run it now. Asked for each run of the queue, many of which ask for the same."""
-        if ask not in self._room:
-            self._room[ask] = any(node.has_room(ask) for node in self.all.values())
-        return self._room[ask]
+        """Whether a node could run it now."""
+        return any(node.has_room(ask) for node in self.all.values())
 
     def amounts(self) -> dict[str, Any]:
         """CPUs and memory of all nodes, and who holds how much."""

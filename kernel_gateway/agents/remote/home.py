@@ -45,12 +45,11 @@ class Home:
 
     def begin(self) -> dict[str, Any]:
         """What to do: ``request``, ``log``, ``secrets``, ``settings``, ``version``."""
-        packet: dict[str, Any] = orjson.loads(self._ask("GET", ""))
-        return packet
+        return self._told(self._ask("GET", ""))
 
     def append(self, offset: int, piece: bytes) -> int:
         """Send a piece of the event log that begins at a byte; returns where the gateway's copy ends then."""
-        return int(orjson.loads(self._ask("POST", f"/events/{offset}", body=piece))["size"])
+        return int(self._told(self._ask("POST", f"/events/{offset}", body=piece))["size"])
 
     def send(self, digest: str, file: Path) -> None:
         """Send a file's content. Raises OSError when it can't be read."""
@@ -83,6 +82,13 @@ class Home:
                 with contextlib.suppress(OSError):
                     os.unlink(part)
 
+    def _told(self, body: bytes) -> dict[str, Any]:
+        with contextlib.suppress(ValueError):
+            told = orjson.loads(body)
+            if isinstance(told, dict):
+                return told
+        raise UnreachableError(f"What answers at {self._base} is no gateway. See --node-url.")
+
     def _ask(self, method: str, path: str, **more: Any) -> bytes:
         return self._open(method, path, **more).data
 
@@ -93,11 +99,16 @@ class Home:
             answer = self._pool.request(
                 method, self._base + path, headers={**self._headers, **(headers or {})}, redirect=False, **more
             )
-            if answer.status < HTTPStatus.BAD_REQUEST:
+            if answer.status < HTTPStatus.MULTIPLE_CHOICES:
                 return answer
             words = _words(answer.data)  # `preload_content` off: read here
         except urllib3.exceptions.HTTPError as error:
             raise UnreachableError(f"No gateway answers at {self._base}: {error}") from error
+        if answer.status < HTTPStatus.BAD_REQUEST:
+            place = answer.headers.get("Location", "another address")
+            raise UnreachableError(
+                f"{self._base} refers to {place[:200]}: name the gateway's own address (--node-url)."
+            )
         if answer.status in _OVER:
             raise NotWantedError(words)
         if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # it would be so every time

@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import logging
 import os
-import select
 import shutil
 import signal
 import subprocess
@@ -28,6 +27,7 @@ import orjson
 
 from ...errors import GatewayError, StorageError, UnreachableError
 from ...kernels import guard
+from ...kernels.descriptors import readable
 from ...settings import PREFIX
 from ...store.blobs import BlobStore
 from ..layout import DataFolder
@@ -42,6 +42,8 @@ BEGIN_PATIENCE = 60.0
 
 KEPT_SECONDS = 3600.0
 """How long a cached file is kept at least that a run has used."""
+
+RUNNER = (sys.executable, "-m", "kernel_gateway.agents.runner_process", "run")
 
 LOOK_SECONDS = 0.1
 LOCK = ".lock-of-node"
@@ -165,9 +167,9 @@ class RemoteRun:
             assert process.stdin is not None
             with contextlib.suppress(OSError), process.stdin:
                 process.stdin.write(orjson.dumps({**handed, "fork_servers": {}, "home": False}))
-            while not select.select([status], [], [], LOOK_SECONDS)[0] or not (said := _read_end(status)):
-                if self._killed.is_set() or uploader.refused.is_set():
-                    break
+            while not readable([status], LOOK_SECONDS) or not (said := _read_end(status)):
+                if self._killed.is_set() or uploader.done.is_set():
+                    break  # nobody would hear of what it does from here on
                 if self._cancelled.is_set() and not told and was_begun(self._folder):
                     os.write(control, b"t")
                     told = True
@@ -182,12 +184,11 @@ class RemoteRun:
     def _start(self, environ: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], int, int]:
         theirs_control, control = os.pipe()
         status, theirs_status = os.pipe()
-        runner = [sys.executable, "-m", "kernel_gateway.agents.runner_process", "run"]
         with (self._folder / "runner.log").open("ab") as output:
             process = subprocess.Popen(
                 [
                     *(sys.executable, "-I", "-S", guard.__file__, str(theirs_control), str(theirs_status), ""),
-                    *(*runner, str(self._data.root), self._order.run, "1"),
+                    *(*RUNNER, str(self._data.root), self._order.run, "1"),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=output,

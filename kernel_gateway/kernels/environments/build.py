@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -32,6 +31,9 @@ __all__ = ["Cache", "Environment", "build_environment"]
 
 IPYKERNEL = "ipykernel>=6.29,<8"
 """What is added where a file does not ask for ipykernel: the versions that kernels of this gateway were tried with."""
+
+REMOVAL_SECONDS = 5.0
+"""How long a build that failed or was cancelled waits until its files are removed: a disk may be full of them."""
 
 # They would send packages elsewhere, hide some, or leave imports uncompiled.
 _UNSET = frozenset(
@@ -80,7 +82,7 @@ def build_environment(
                 sandbox=sandbox,
             )
             built = _build(wanted, cache, digest, workshop)
-        cache.prune()
+        cache.prune(patience=0.0)
         return built
     except OSError as error:
         raise EnvironmentBuildError(
@@ -113,10 +115,11 @@ def _build(spec: EnvironmentSpec, cache: Cache, digest: str, workshop: Workshop)
     workshop.log(f"Building the environment of {spec.name}; later runs find it ready.")
     variables: dict[str, str] = {}
     try:
-        shutil.rmtree(folder, ignore_errors=True)  # half-built by a process that was killed
+        cache.discard(folder)  # half-built by a process that was killed
         if spec.language == "python":
             packages = _PythonBuild(spec, folder, workshop).run()
-            variables = {"PATH": str(folder / "bin"), "CONDA_PREFIX" if spec.conda else "VIRTUAL_ENV": str(folder)}
+            own = {"PATH": str(folder / "bin"), "CONDA_PREFIX" if spec.conda else "VIRTUAL_ENV": str(folder)}
+            variables = {**spec.variables, **own}
         else:
             from .languages import build
 
@@ -125,7 +128,8 @@ def _build(spec: EnvironmentSpec, cache: Cache, digest: str, workshop: Workshop)
         content = {"file": spec.name, "language": spec.language, "packages": packages, "variables": variables}
         built = cache.complete(digest, {**content, "needs": needs})
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        cache.discard(folder)
+        cache.empty(REMOVAL_SECONDS)
         raise
     seconds = time.monotonic() - start
     workshop.log(f"The environment with {len(packages)} packages was built in {seconds:.1f} s.")
@@ -224,8 +228,16 @@ class _PythonBuild:
         return [str(self._python), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
 
     def _add_ipykernel(self) -> None:
-        if "ipykernel" not in self._packages():
+        from packaging.requirements import Requirement
+
+        version = self._packages().get("ipykernel")
+        if version is None:
             self._call([*self._installer(), IPYKERNEL])
+        elif not Requirement(IPYKERNEL).specifier.contains(version, prereleases=True):
+            raise EnvironmentBuildError(
+                f"{self._spec.name} brings ipykernel {version}; kernels of this gateway need {IPYKERNEL}. Change the "
+                "version there, or leave ipykernel out: it is added."
+            )
 
     def _conda(self) -> None:
         tool = find_conda()

@@ -13,8 +13,9 @@ import json
 import os
 import secrets
 import shutil
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -183,10 +184,10 @@ class Cache:
                     found.append(_entry(folder))
         return sorted(found, key=lambda entry: entry.used)
 
-    def prune(self, days: float | None = None) -> list[Entry]:
+    def prune(self, days: float | None = None, *, patience: float | None = None) -> list[Entry]:
         """Remove what was not used for so long, what is over the size, and what was never finished; returns it.
 
-        Nothing is removed that a process uses or builds.
+        Nothing is removed that a process uses or builds. `patience`: as `empty` has it.
         """
         limit = self.days if days is None else days
         entries = self.entries()
@@ -198,9 +199,27 @@ class Cache:
             if (old or large or not entry.complete or not _is_usable(entry)) and self._remove(entry):
                 removed.append(entry)
                 total -= entry.size
-        for gone in self.folder.glob(f"{_GONE}*"):  # of somebody who was killed at it
-            shutil.rmtree(gone, ignore_errors=True)
+        self.empty(patience)
         return removed
+
+    def discard(self, folder: Path) -> None:
+        """Take away what is below an environment's name and counts no more; `empty` removes it, which takes longer."""
+        try:
+            folder.rename(self.folder / f"{_GONE}{secrets.token_hex(8)}")
+        except FileNotFoundError:
+            pass
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def empty(self, patience: float | None = None) -> None:
+        """Remove the files of what was taken away. After `patience` seconds, if given, that goes on in a thread.
+
+        What is left when this process ends, the next one removes that prunes.
+        """
+        if gone := list(self.folder.glob(f"{_GONE}*")):
+            remover = threading.Thread(target=_remove_all, args=(gone,), name="remover", daemon=True)
+            remover.start()
+            remover.join(patience)
 
     def _remove(self, entry: Entry) -> bool:
         lock, marker = self.folder / f"{entry.folder.name}.lock", entry.folder / _MARKER
@@ -211,13 +230,16 @@ class Cache:
                     if path is lock or marker.exists():
                         file = stack.enter_context(path.open("a" if path is lock else "r"))
                         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                aside = self.folder / f"{_GONE}{secrets.token_hex(8)}"
-                entry.folder.rename(aside)
+                entry.folder.rename(self.folder / f"{_GONE}{secrets.token_hex(8)}")
             except OSError:
                 return False  # in use, or gone
-            shutil.rmtree(aside, ignore_errors=True)
             lock.unlink(missing_ok=True)
         return True
+
+
+def _remove_all(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _added(name: str, value: str, given: Mapping[str, str]) -> str:

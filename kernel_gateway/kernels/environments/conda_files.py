@@ -9,6 +9,7 @@ import json
 import re
 import reprlib
 from pathlib import Path
+from typing import Any
 
 from ...errors import EnvironmentBuildError
 from .requirement_files import digest_of, rooted, tell
@@ -50,18 +51,32 @@ def read_conda(file: Path, text: str) -> EnvironmentSpec:
         elif name != "pip":
             only_conda.append(item)
     told = tell([*lines, *pip], file.parent)
+    variables = _variables(file, content.get("variables") or {})
     settings = json.dumps(uv_settings(file.parent), sort_keys=True, default=str)
     return EnvironmentSpec(
         file=file,
-        digest=digest_of("conda", text if only_conda else str(python), *told.parts, settings),
+        digest=digest_of(
+            "conda", text if only_conda else str(python), *told.parts, json.dumps(variables, sort_keys=True), settings
+        ),
         python=python,
         lines=(*lines, *(rooted(line, file.parent) for line in pip)),
         conda=tuple(only_conda),
+        variables=variables,
         has_hashes=told.has_hashes,
         has_index=told.has_index,
         files=(*told.files, *uv_files(file.parent)),
         editable=tuple(told.editable),
     )
+
+
+def _variables(file: Path, table: Any) -> dict[str, str]:
+    """The variables that conda sets when an environment is activated."""
+    if not isinstance(table, dict) or not all(
+        isinstance(name, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) and isinstance(value, str | int | float)
+        for name, value in table.items()
+    ):
+        raise EnvironmentBuildError(f"In {file}, variables must be names of environment variables with their texts.")
+    return {name: str(value) for name, value in table.items()}
 
 
 def _conda_requirement(text: str) -> tuple[str, str]:

@@ -51,7 +51,9 @@ def read_text(file: Path) -> str:
     except OSError as error:
         raise EnvironmentBuildError(f"The environment file {file} can't be read: {error.strerror}.") from None
     except UnicodeDecodeError:
-        raise EnvironmentBuildError(f"The environment file {file} is not text in UTF-8.") from None
+        raise EnvironmentBuildError(f"The environment file {file} is not text in UTF-8; save it as that.") from None
+    except ValueError:
+        raise EnvironmentBuildError(f"{str(file)!r} can't be the name of an environment file.") from None
 
 
 def tell(lines: Iterable[str], folder: Path) -> Told:
@@ -121,10 +123,14 @@ def tell_local(told: Told, folder: Path, requirement: str, *, editable: bool) ->
     if not ("/" in name or name.startswith(".") or name.endswith(_ARCHIVES)) or "://" in name:
         return
     path = Path(os.path.normpath(folder / name))
-    if path.is_file():
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except (OSError, ValueError):
+        return  # the installer has its own words for that
+    if kind == stat.S_IFREG:
         told.files.append(path)
         told.parts.append(_digest_of_file(path))
-    elif path.is_dir():
+    elif kind == stat.S_IFDIR:
         told.files.append(path)
         # An editable package is run from its folder: only what its installation depends on counts.
         files = [path / name for name in ("pyproject.toml", "setup.py", "setup.cfg")] if editable else sources(path)

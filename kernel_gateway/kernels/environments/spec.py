@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -38,6 +38,8 @@ class EnvironmentSpec:
     """Lines of a requirements file; None if the file itself is to be read by the installer."""
     conda: tuple[str, ...] = ()
     """Packages that only conda can install."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What kernels in it find in their environment besides."""
     has_hashes: bool = False
     has_index: bool = False
     extras: tuple[str, ...] = ()

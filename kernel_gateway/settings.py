@@ -7,6 +7,7 @@ or the environment: the command line hands the mapping in.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -101,8 +102,8 @@ def _boolean(text: str) -> bool:
 _CONVERTERS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str, "bool": _boolean}
 
 
-def _setting(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
+def _setting(default: Any, help: str, least: float = 0.0, most: float = math.inf) -> Any:
+    return field(default=default, metadata={"help": help, "least": least, "most": most})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)  # methods of so many fields would cost 1 ms a start
@@ -144,10 +145,10 @@ class Settings:
 
     # The service (`kernel-gateway serve`)
     host: str = _setting("127.0.0.1", "Address the service listens on; any but loopback takes a token.")
-    port: int = _setting(8888, "Port the service listens on; 0 for a free one.")
+    port: int = _setting(8888, "Port the service listens on; 0 for a free one.", most=65535)
     data: str = _setting("", "Data folder of the service; default: the user's data folder.")
     database: str = _setting("", "Database URL, e.g. `postgresql+psycopg://…`; default: SQLite in the data folder.")
-    slots: int = _setting(2, "Runs at once on this machine.")
+    slots: int = _setting(2, "Runs at once on this machine.", least=1)
     gpus: str = _setting("auto", "Comma-separated GPUs of this machine; `auto`: what NVML finds; `none`.")
     cpus: float = _setting(
         0.0, "CPUs of this machine that runs may ask for; 0: what the machine, or its control group, has."
@@ -162,11 +163,13 @@ class Settings:
         "", "Comma-separated Python modules that kernels find imported already, e.g. `numpy,pandas,sklearn`."
     )
     warm_memory_mb: int = _setting(1024, "Memory that must be free for one more idle kernel, in MiB.")
-    web_workers: int = _setting(1, "Web worker processes.")
-    web_threads: int = _setting(64, "Threads of a web worker; each followed run takes one while it is followed.")
-    max_body_mb: int = _setting(256, "Largest request body without blobs, in MiB.")
-    max_blob_mb: int = _setting(8192, "Largest blob, in MiB.")
-    max_queued: int = _setting(1000, "Runs that one token may have queued.")
+    web_workers: int = _setting(1, "Web worker processes.", least=1)
+    web_threads: int = _setting(
+        64, "Threads of a web worker; each followed run takes one while it is followed.", least=1
+    )
+    max_body_mb: int = _setting(256, "Largest request body without blobs, in MiB.", least=1)
+    max_blob_mb: int = _setting(8192, "Largest blob, in MiB.", least=1)
+    max_queued: int = _setting(1000, "Runs that one token may have queued; 0 for any number.")
     sandbox: str = _setting("auto", "Kernels in a bubblewrap sandbox: `auto` (where it works), `on` or `off`.")
     sandbox_network: bool = _setting(True, "Whether kernels in the sandbox have the network.")
     max_memory_mb: int = _setting(0, "Memory that a process of a kernel in the sandbox may hold, in MiB; 0 for all.")
@@ -175,7 +178,7 @@ class Settings:
     retention_days: float = _setting(30.0, "Days that a finished run is kept; 0 for ever.")
     retention_runs: int = _setting(0, "Finished runs that are kept; 0 for all.")
     retention_gb: float = _setting(0.0, "Size of all runs, in GiB, over which the oldest go; 0 for no limit.")
-    retention_interval: float = _setting(600.0, "Seconds between two looks for runs and blobs that may go.")
+    retention_interval: float = _setting(600.0, "Seconds between two looks for runs and blobs that may go.", least=0.1)
     agent: str = _setting(
         "local", "Where runs are executed: `local`, or a Ray cluster, `ray://HOST:10001` or `ray://auto`."
     )
@@ -196,9 +199,23 @@ class Settings:
     tls_cert: str = _setting("", "TLS certificate file; with `tls_key` the service speaks HTTPS.")
     tls_key: str = _setting("", "TLS key file.")
 
+    def __post_init__(self) -> None:
+        """Raise `UsageError` for a number that makes no sense."""
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if isinstance(value, str | bool):
+                continue
+            least, most = setting.metadata["least"], setting.metadata["most"]
+            if not (math.isfinite(value) and least <= value <= most):
+                bound = f" and at most {most:g}" if most < math.inf else ""
+                raise UsageError(
+                    f"The setting {setting.name} is {value:g}; it must be at least {least:g}{bound}.",
+                    field=setting.name,
+                )
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
-        """Settings from ``KERNEL_GATEWAY_*`` variables. Raises `UsageError` for a value of the wrong type."""
+        """Settings from ``KERNEL_GATEWAY_*`` variables. Raises `UsageError` for a value that can't be."""
         values: dict[str, Any] = {}
         for setting in fields(cls):
             text = environ.get(PREFIX + setting.name.upper())

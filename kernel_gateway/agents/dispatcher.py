@@ -10,7 +10,6 @@ import contextlib
 import json
 import logging
 import os
-import select
 import signal
 import socket
 import sys
@@ -25,6 +24,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ..errors import EXIT_CODES, GatewayError, StorageError, UnreachableError
 from ..events import EventType, Status
+from ..kernels.descriptors import allow_many, readable
 from ..kernels.guard import die_with_parent
 from ..settings import Settings
 from ..store.blobs import BlobStore
@@ -243,6 +243,7 @@ class Dispatcher:
     def _cancel(self, record: RunRecord) -> None:
         watched = self._watched.get(record.id)
         if watched is not None:
+            watched.record = record  # which tells that a cancel was asked for
             if not watched.cancelled and watched.runner.cancel():
                 watched.cancelled = time.monotonic()
         elif record.status == Status.QUEUED and record.id not in self._unended:
@@ -256,7 +257,11 @@ class Dispatcher:
         if last is not None and last["type"] == EventType.RUN_FINISHED:
             self._enter_end(record, last)
         elif not self._put_back(record, runner.begun if runner is not None else was_begun(self._data.run(record.id))):
-            self._end_without_runner(record, Status.LOST, runner.loss() if runner is not None else describe_loss(None))
+            loss = runner.loss() if runner is not None else describe_loss(None)
+            if record.cancel_requested:
+                self._end_without_runner(record, Status.CANCELLED, f"Cancelled; its runner did not end it. {loss}")
+            else:
+                self._end_without_runner(record, Status.LOST, loss)
 
     def _last_event(self, record: RunRecord) -> dict[str, Any] | None:
         with contextlib.suppress(OSError, ValueError):
@@ -317,10 +322,9 @@ class Dispatcher:
 
     def _wait(self) -> None:
         runners = [watched.runner for watched in self._watched.values()]
-        fds: list[Any] = [self._wake, self._signalled, *self._agent.fds, *chain(*(runner.fds for runner in runners))]
+        fds = [self._wake.fileno(), self._signalled, *self._agent.fds, *chain(*(runner.fds for runner in runners))]
         starting = any(not watched.running and not watched.runner.tells for watched in self._watched.values())
-        with contextlib.suppress(InterruptedError):
-            select.select(fds, [], [], min(STARTING_POLL_SECONDS if starting else POLL_SECONDS, self._agent.pause()))
+        readable(fds, min(STARTING_POLL_SECONDS if starting else POLL_SECONDS, self._agent.pause()))
         with contextlib.suppress(BlockingIOError):
             while self._wake.recv(64):  # one look answers all who asked for it
                 pass
@@ -349,6 +353,7 @@ def main() -> int:
     """Entry point of the process; settings come by the environment."""
     # Runners go on without the service; the rest of it must not, or the next one finds its place taken.
     die_with_parent(signal.SIGTERM)
+    allow_many()
     log_to_stderr()
     settings = Settings.from_environ(os.environ)
     data = DataFolder.of(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -10,12 +11,24 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..kernels.descriptors import allow_as_before
+
 log = logging.getLogger("kernel_gateway.agents")
 
 FORK_SECONDS = 5.0
 """How long a fork may take; it needs some milliseconds."""
 
 STOP_SECONDS = 2.0
+
+BEGIN_SECONDS = 600.0
+"""How long a server may import what it is to have; one that is not ready by then hangs."""
+
+ASK_SECONDS = 2.0
+"""How often a server is asked for a sign of life."""
+
+ANSWER_SECONDS = 5.0
+"""How long it may take to give one; it does nothing that takes longer than some hundredths."""
+
 EXITS = 1000
 """How many exit codes are kept that nobody has asked for; most runs say by themselves how they ended."""
 LONGEST_PAUSE = 60.0
@@ -25,8 +38,8 @@ BACKLOG = 256
 class ForkServer:
     """One fork server. ``command`` gets the descriptor of its listening socket as its last argument but `arguments`.
 
-    The dispatcher's loop calls `poll`. A server that ends is started again, after ever longer pauses; one that says
-    that it can't work (``failed``) is not. Meanwhile whoever needs a process starts it in another way.
+    The dispatcher's loop calls `poll`. A server that ends or hangs is started again, after ever longer pauses; one that
+    says that it can't work (``failed``) is not. Meanwhile whoever needs a process starts it in another way.
     """
 
     def __init__(
@@ -45,6 +58,8 @@ class ForkServer:
         self._rest = b""
         self._pause = 0.5
         self._again = 0.0
+        self._heard = 0.0
+        self._asked = False
         self._try_again()
 
     def start(self) -> None:
@@ -62,9 +77,13 @@ class ForkServer:
                 pass_fds=(listener.fileno(),),
                 start_new_session=True,
             )
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
-        os.set_blocking(self._process.stdout.fileno(), False)
+        allow_as_before(self._process.pid)
+        for pipe in (self._process.stdin, self._process.stdout):
+            os.set_blocking(pipe.fileno(), False)
         self._rest = b""
+        self._heard, self._asked = time.monotonic(), False
 
     def _try_again(self) -> None:
         try:
@@ -106,8 +125,26 @@ class ForkServer:
         *lines, self._rest = self._rest.split(b"\n")
         for line in lines:
             self._hear(line.decode(errors="replace"))
+        if lines:
+            self._heard, self._asked = time.monotonic(), False
         if ended:
             self._note_end()
+        else:
+            self._watch()
+
+    def _watch(self) -> None:
+        """Ask for a sign of life now and then, and end a server that gives none: `poll` starts another."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        silent = time.monotonic() - self._heard
+        if silent > (ASK_SECONDS + ANSWER_SECONDS if self.ready else BEGIN_SECONDS):
+            log.warning("the fork server of %s hangs and is killed", self.name)
+            self.ready = False
+            self._process.kill()
+        elif self.ready and not self._asked and silent > ASK_SECONDS:
+            self._asked = True
+            with contextlib.suppress(OSError):  # its end will be read
+                os.write(self._process.stdin.fileno(), b"?")
 
     def _hear(self, line: str) -> None:
         word, _, rest = line.partition(" ")

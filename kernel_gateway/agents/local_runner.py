@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import signal
 import time
 from pathlib import Path
 
+from ..kernels.descriptors import readable
 from ..kernels.guard import signal_all
 from .notes import find_runner, start_ticks, was_begun
 from .runner_process import describe_loss
@@ -58,7 +58,7 @@ class LocalRunner:
     @property
     def ended(self) -> bool:
         """Whether its process is gone."""
-        return bool(select.select([self._fd], [], [], 0)[0])
+        return bool(readable([self._fd], 0.0))
 
     @property
     def begun(self) -> bool:

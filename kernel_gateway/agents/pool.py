@@ -21,7 +21,7 @@ import orjson
 
 from ..errors import GatewayError, UsageError
 from ..kernels import forkserver
-from ..kernels.environments.spec import check_name
+from ..kernels.environments.spec import check_name, read_spec
 from ..kernels.specs import Kernelspecs
 from ..settings import PREFIX, Settings
 from .fork_servers import ForkServer
@@ -100,11 +100,14 @@ class _Pair:
 
 @dataclass
 class _Shelf:
-    """The pairs of one target. ``digest`` is that of its environment file as of ``stamp``, '' without one."""
+    """The pairs of one target. ``digest`` is that of its environment file, '' without one; ``files``: it and all that
+    it refers to, as of ``stamp``.
+    """
 
     target: Target
     digest: str = ""
-    stamp: tuple[int, int] = (0, 0)
+    stamp: tuple[tuple[int, int], ...] = ()
+    files: tuple[Path, ...] = ()
     pairs: list[_Pair] = field(default_factory=list)
     taken: deque[float] = field(default_factory=deque)
     pause: float = 1.0
@@ -207,14 +210,16 @@ class Pool:
         shelf.pause = min(shelf.pause * 2, LONGEST_PAUSE)
 
     def _follow_file(self, shelf: _Shelf) -> None:
-        """Throw away what was made by an environment file that has changed since. Raises OSError."""
+        """Throw away what was made by an environment file that has changed since. Raises OSError, `GatewayError`."""
         if not shelf.target.env:
             return
-        found = os.stat(shelf.target.env)
-        stamp = (found.st_mtime_ns, found.st_size)
+        stamp = _stamp(shelf.files or (Path(shelf.target.env),))
         if stamp == shelf.stamp:
             return
-        shelf.stamp, shelf.digest = stamp, hashlib.sha256(Path(shelf.target.env).read_bytes()).hexdigest()
+        # Also those that it includes, and a lock: runs bring theirs along.
+        shelf.files = (Path(shelf.target.env), *read_spec(Path(shelf.target.env)).files)
+        shelf.stamp = _stamp(shelf.files)
+        shelf.digest = hashlib.sha256(Path(shelf.target.env).read_bytes()).hexdigest()
         for pair in shelf.pairs:
             self._discard(pair)
         shelf.pairs.clear()
@@ -319,6 +324,16 @@ class Pool:
             shelf.pairs.clear()
         for server in self._servers.values():
             server.close()
+
+
+def _stamp(files: Iterable[Path]) -> tuple[tuple[int, int], ...]:
+    """What changes with files; one that is gone counts as changed. Raises OSError if the first of them is."""
+    first, *others = files
+    found = [os.stat(first)]
+    for file in others:
+        with contextlib.suppress(OSError):
+            found.append(os.stat(file))
+    return tuple((each.st_mtime_ns, each.st_size) for each in found)
 
 
 def available_memory() -> int:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import platform
-import select
 import shutil
 import signal
 import sys
@@ -28,6 +27,7 @@ import orjson
 
 from ..errors import GatewayError, KernelError, ResourceError, StorageError
 from ..kernels import guard
+from ..kernels.descriptors import readable
 from ..kernels.environments.spec import split_extras
 from ..kernels.gpu_locks import GpuLocks, holders
 from ..kernels.resources import gpu_environment, thread_environment
@@ -45,6 +45,7 @@ from ..store.baseline import Baseline
 from ..store.blobs import BlobStore
 from ..store.eventlog import read_events
 from ..store.folder import RunFolder
+from ..store.requests import given_request
 from .layout import DataFolder, Place
 from .notes import leave_note
 from .workspace import materialise, safe_path
@@ -91,7 +92,7 @@ class ServiceRun:
         self._place = place
         self._warm = warm
         self._blobs = BlobStore(data.blobs)
-        self._request: dict[str, Any] = orjson.loads((self._path / "request.json").read_bytes())
+        self._request = given_request(orjson.loads((self._path / "request.json").read_bytes()))
         self._settings = Settings.from_environ(os.environ)
 
     def execute(self, cancel: Cancellation) -> int:
@@ -307,7 +308,7 @@ class WarmRunner:
     @staticmethod
     def wait(warm: WarmKernel) -> bytes:
         """Look after the kernel until stdin says which run it is for. Raises `KernelError` if it breaks."""
-        while not select.select([0], [], [], 0)[0]:
+        while not readable([0], 0.0):
             warm.idle()
         return sys.stdin.buffer.read()
 

@@ -65,6 +65,7 @@ def become_runner(message: bytes, fds: list[int]) -> None:
 def main(listener: int) -> int:
     """Entry point of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    guard.die_with_parent(signal.SIGKILL)  # one that is stopped does not see the end of its lifeline
     for name in (*LATER, *(f"{projections.__name__}.{module.name}" for module in iter_modules(projections.__path__))):
         importlib.import_module(name)
     load_source(NOTEBOOK, name="first", path=None, suffix=".ipynb")

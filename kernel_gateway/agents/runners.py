@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..kernels.descriptors import allow_as_before, readable
 from ..settings import PREFIX
 from .fork_servers import ForkServer
 from .layout import DataFolder
@@ -60,7 +60,7 @@ class RunnerProcess:
 
     def ends_within(self, seconds: float) -> bool:
         """Wait until it is gone, at most so long; whether it is."""
-        return bool(select.select([self.fd], [], [], seconds)[0])
+        return bool(readable([self.fd], seconds))
 
     def exit_code(self) -> int | None:
         """How it ended, once it has; None if nobody knows."""
@@ -69,7 +69,7 @@ class RunnerProcess:
         assert self.server is not None
         deadline = time.monotonic() + EXIT_SECONDS
         while self.pid not in self.server.exits and time.monotonic() < deadline:
-            select.select(self.server.fds, [], [], 0.05)
+            readable(self.server.fds, 0.05)
             self.server.poll()
         return self.server.exits.pop(self.pid, None)
 
@@ -118,6 +118,7 @@ class Runners:
             pass_fds=(status,),
             start_new_session=True,
         )
+        allow_as_before(process.pid)
         return process.pid, process
 
     def _start(self, begin: Callable[..., _Begun | None], arguments: list[str], log: Path) -> RunnerProcess | None:

@@ -21,6 +21,8 @@ from ..errors import UnreachableError
 _ANSWER_SECONDS = 5.0
 _LONGEST = 1 << 26
 
+_PAUSE_SECONDS = 0.1
+
 
 class Vault:
     """Holds secrets by run id. ``serve`` runs in a thread of the supervisor until `close`."""
@@ -29,6 +31,7 @@ class Vault:
         path.unlink(missing_ok=True)
         self._secrets: dict[str, dict[str, str]] = {}
         self._lock = threading.Lock()
+        self._closed = threading.Event()
         # The folder is private to the service's user; who can open the socket may use it.
         self._listener = Listener(str(path), family="AF_UNIX", backlog=64)
         self._thread = threading.Thread(target=self._serve, name="vault", daemon=True)
@@ -39,7 +42,9 @@ class Vault:
             try:
                 connection = self._listener.accept()
             except OSError:
-                return  # closed
+                if self._closed.wait(_PAUSE_SECONDS):
+                    return
+                continue  # a client that was gone already, or no descriptor left for the moment
             # Whatever a client sends or leaves out is its own trouble.
             with connection, contextlib.suppress(OSError, EOFError, ValueError, TypeError):
                 if connection.poll(_ANSWER_SECONDS):
@@ -59,7 +64,9 @@ class Vault:
 
     def close(self) -> None:
         """Stop answering and forget everything."""
-        self._listener.close()
+        self._closed.set()
+        with contextlib.suppress(FileNotFoundError):  # somebody has removed the data folder
+            self._listener.close()
         self._secrets.clear()
 
 

@@ -14,7 +14,7 @@ from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import ClientDisconnected, HTTPException
+from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from ..errors import GatewayError, TooManyError, UnreachableError, UsageError
 
@@ -45,6 +45,7 @@ class Problem(BaseModel):
     detail: str = Field(description="What went wrong this time, and what to do.")
     field: str | None = Field(default=None, description="The first field at fault.")
     errors: list[FieldError] = Field(default=[], description="Everything that is wrong with the request.")
+    run: str | None = Field(default=None, description="With 409: the run that has the idempotency key already.")
 
 
 class InvalidRequestError(UsageError):
@@ -65,6 +66,7 @@ def problem_response(
     title: str = "",
     errors: Sequence[FieldError] = (),
     headers: Mapping[str, str] | None = None,
+    run: str | None = None,
 ) -> Response:
     """A problem document as an answer. A `title` is that of the status unless given."""
     problem = Problem(
@@ -74,8 +76,10 @@ def problem_response(
         detail=detail,
         field=next((error.field for error in errors if error.field), None),
         errors=list(errors),
+        run=run,
     )
-    response = Response(orjson.dumps(problem.model_dump()), status=status, content_type=MEDIA_TYPE)
+    fields = problem.model_dump(exclude=None if run else {"run"})
+    response = Response(orjson.dumps(fields), status=status, content_type=MEDIA_TYPE)
     response.headers.extend(dict(headers or {}))
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         response.headers.setdefault("Retry-After", str(RETRY_SECONDS))
@@ -131,9 +135,8 @@ def _gateway_error(error: GatewayError) -> ResponseReturnValue:
         headers["Retry-After"] = str(RETRY_SECONDS)
     if error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("%s %s: %s", request.method, request.path, error)
-    return problem_response(
-        error.http_status, str(error), kind=f"urn:kernel-gateway:problem:{name}", errors=errors, headers=headers
-    )
+    kind, run = f"urn:kernel-gateway:problem:{name}", getattr(error, "run", None)
+    return problem_response(error.http_status, str(error), kind=kind, errors=errors, headers=headers, run=run)
 
 
 def _http_error(error: HTTPException) -> ResponseReturnValue:
@@ -145,7 +148,13 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
     headers = {
         name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")
     }
-    return problem_response(status, error.description or HTTPStatus(status).description, headers=headers)
+    detail = error.description or HTTPStatus(status).description
+    if isinstance(error, RequestEntityTooLarge):
+        detail = (
+            f"The body is larger than the {(request.max_content_length or 0) >> 20} MiB that this gateway takes here. "
+            "Its owner can raise that: settings max_body_mb and, for files, max_blob_mb."
+        )
+    return problem_response(status, detail, headers=headers)
 
 
 def _disconnected(error: ClientDisconnected) -> ResponseReturnValue:

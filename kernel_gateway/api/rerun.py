@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import orjson
 from pydantic import ValidationError
 
 from ..errors import ConflictError, NotFoundError
 from ..events import EventType
 from ..store.eventlog import read_events
+from ..store.requests import given_request
 from ..store.runs import RunRecord
 from .schemas import RunRequest
 from .service import EVENTS, REQUEST, Gateway
@@ -24,11 +26,11 @@ def rerun(gateway: Gateway, id: str, *, token: str, key: str | None = None) -> t
     """
     folder = gateway.folder(id)
     try:
-        request = RunRequest.model_validate_json((folder / REQUEST).read_bytes())
+        request = RunRequest.model_validate(given_request(orjson.loads((folder / REQUEST).read_bytes())))
         names = _secret_names(gateway, id)
     except OSError:
         raise NotFoundError(f"The request of run {id} has been removed; submit the source anew.") from None
-    except ValidationError:
+    except (ValidationError, ValueError):
         raise ConflictError(
             f"The request of run {id} is of a version of the gateway that this one can't read; submit the source anew."
         ) from None

@@ -52,7 +52,8 @@ results = APIBlueprint(
 def _file(
     media_type: str, description: str, kind: str = "string"
 ) -> dict[str | int | HTTPStatus, type[BaseModel] | dict[Any, Any] | None]:
-    return {"200": {"description": description, "content": {media_type: {"schema": {"type": kind}}}}}
+    content = {media_type: {"schema": {"type": kind}}}
+    return {"200": {"description": description, "content": content}, **answers(404, 416)}
 
 
 @results.get(
@@ -129,7 +130,7 @@ def report(path: RunPath) -> Response:
     return report_answer(path.id, "index.html")
 
 
-@results.get("/runs/<id>/report/<path:path>", responses=_file("*/*", "A file of the report."))
+@results.get("/runs/<id>/report/<file:path>", responses=_file("*/*", "A file of the report."))
 @scope("read")
 def report_file(path: RunFilePath) -> Response:
     """A file of the report: its page, style or a figure."""
@@ -156,18 +157,21 @@ def artifacts(path: RunPath) -> Response:
     return json_answer(ArtifactList(artifacts=list(found.values())))
 
 
-@results.get("/runs/<id>/artifacts/<path:path>", responses=_file("*/*", "The file; ranges are served."))
+@results.get("/runs/<id>/artifacts/<file:path>", responses=_file("*/*", "The file; ranges are served."))
 @scope("read")
 def artifact(path: RunFilePath) -> Response:
     """An artifact, whole or in part (`Range`)."""
     folder = gateway().folder(path.id) / "artifacts"
     file = _inside(folder, path.path)
-    media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    media_type, packed = mimetypes.guess_type(file.name)
+    if media_type is None or packed is not None:  # what a compressed file holds, nobody sees who opens it
+        media_type = "application/octet-stream"
     response = send_file(
         file,
         mimetype=media_type,
         as_attachment=media_type not in SHOWN_TYPES,
-        download_name=file.name,
+        # No header carries a line feed, and a file may have one in its name.
+        download_name="".join(character if character.isprintable() else "_" for character in file.name),
         conditional=True,
         max_age=0,
     )

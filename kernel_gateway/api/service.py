@@ -19,6 +19,7 @@ from ..kernels.specs import Kernelspecs
 from ..settings import Settings
 from ..store.blobs import BlobStore
 from ..store.database import open_database
+from ..store.logins import LoginStore
 from ..store.runs import RunRecord, RunStore
 from ..store.tokens import TokenStore
 from .consoles import Consoles
@@ -46,6 +47,7 @@ class Gateway:
         self.engine = open_database(settings.database or self.data.database)
         self.runs = RunStore(self.engine)
         self.tokens = TokenStore(self.engine)
+        self.logins = LoginStore(self.engine)
         self.blobs = BlobStore(self.data.blobs)
         self.vault = VaultClient(self.data.vault_socket)
         self.consoles = Consoles(settings)

@@ -1,7 +1,8 @@
-"""Who is logged in to the pages: a signed cookie that names a token by its id, never the token itself.
+"""Who is logged in to the pages: a signed cookie with the secret of a login, never the token that it was made with.
 
 The cookie is Flask's session, signed with a key in the data folder that all web workers share. Each request looks the
-token up anew, so that one that is revoked or expires logs its sessions out at once.
+login and its token up anew, so that logging out, and a token that is revoked or expires, end all copies of the cookie
+at once.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ KEY_BYTES = 32
 
 FORM_FIELD = "csrf"
 """Hidden field of the pages' forms that proves that a page of this session made the request."""
+
+_LOGIN = "login"
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -101,21 +104,25 @@ def signing_key(path: Path) -> bytes:
 
 def begin(token: TokenRecord) -> None:
     """Log in with a token."""
-    session.clear()
+    end()
     session.permanent = True
-    session["token"] = token.id
+    session[_LOGIN] = gateway().logins.begin(token.id, LIFE)
     session[FORM_FIELD] = secrets.token_urlsafe(16)
 
 
 def end() -> None:
-    """Log out: the browser is told to forget the cookie."""
+    """Log out: the cookie counts no more, whoever has a copy, and the browser is told to forget it."""
+    plain = session.get(_LOGIN)
+    if isinstance(plain, str):
+        gateway().logins.end(plain)
     session.clear()
 
 
 def token() -> TokenRecord | None:
     """The token that the request's cookie was made with, if it still counts."""
-    id = session.get("token")
-    return gateway().tokens.by_id(id) if isinstance(id, str) else None
+    plain = session.get(_LOGIN)
+    id = gateway().logins.token(plain) if isinstance(plain, str) else None
+    return gateway().tokens.by_id(id) if id is not None else None
 
 
 def form_token() -> str:

@@ -15,7 +15,7 @@ import orjson
 from ..agents.fleet import check_nodes
 from ..agents.retries import new_run_id
 from ..agents.workspace import check_workspace, safe_path
-from ..errors import GateError, ResourceError, SourceError, StorageError, UnreachableError, UsageError
+from ..errors import GateError, ParameterError, ResourceError, SourceError, StorageError, UnreachableError, UsageError
 from ..events import EventType
 from ..gates import parse_gate
 from ..kernels.environments.spec import check_name
@@ -28,6 +28,7 @@ from ..settings import RunOptions
 from ..sources import Program, load_source
 from ..store.baseline import Baseline
 from ..store.eventlog import EventLog
+from ..store.requests import kept_request
 from ..store.runs import NewRun, RunRecord
 from .earlier import with_earlier
 from .problems import InvalidRequestError
@@ -45,6 +46,10 @@ def submit(
     Raises `InvalidRequestError` with all that is wrong, `ConflictError`, `TooManyError`, `StorageError`, and
     `UnreachableError` when there are secrets and nobody to keep them. Nothing is left behind then.
     """
+    digest = _digest(request)
+    # Before anything is checked: what a run needed may be gone by the time that its submission is repeated.
+    if key is not None and (earlier := gateway.runs.submitted(token, key, digest)) is not None:
+        return earlier, False
     options = _options(request)
     plan = _check(gateway, request, options)
     id, folder = _make_folder(gateway)
@@ -68,7 +73,7 @@ def submit(
                 token=token,
                 build=request.build,
                 retries=request.retries,
-                request_digest=_digest(request),
+                request_digest=digest,
                 idempotency_key=key,
             ),
             limit=gateway.settings.max_queued,
@@ -156,7 +161,7 @@ def _check(gateway: Gateway, request: RunRequest, options: RunOptions) -> Plan:
         content = _source(gateway, request)
         path = request.source.path
         if path is not None:
-            safe_path(path)
+            _check_path(path, "source.path")
         program = load_source(
             content,
             name=request.name,
@@ -185,6 +190,10 @@ def _check_parameters(request: RunRequest) -> None:
 def _plan(gateway: Gateway, options: RunOptions, program: Program) -> Plan | None:
     try:
         return make_plan(program, options, gateway.kernelspecs())
+    except ParameterError as error:
+        if error.field in options.parameters and error.field != "parameters":
+            error.field = f"parameters.{error.field}"
+        raise
     except GateError as error:
         if error.field == "source":
             raise
@@ -204,12 +213,21 @@ def _check_blobs(gateway: Gateway, request: RunRequest, findings: _Findings) -> 
         )
     if request.env is not None:
         with findings.of("env"):
-            safe_path(request.env.path)
+            _check_path(request.env.path, "env.path")
             check_name(request.env.path)
             if not touch(gateway.blobs.path(request.env.sha256)):
                 raise UsageError(
                     f"The content of {request.env.path!r} is not on the gateway. Send it as a blob first.", field="env"
                 )
+
+
+def _check_path(path: str, field: str) -> None:
+    """Raise `UsageError` about `field` for a file name that leads out of the working folder."""
+    try:
+        safe_path(path)
+    except UsageError as error:
+        error.field = field
+        raise
 
 
 def touch(path: Path) -> bool:
@@ -277,6 +295,7 @@ def _check_resources(gateway: Gateway, request: RunRequest) -> None:
 
 def _check_mlflow(gateway: Gateway, request: RunRequest) -> None:
     """Refuse what needs MLflow where there is none, and what makes no sense in it."""
+    from ..tracking import names
     from ..tracking.comparison import is_well_formed
 
     for field in ("compare_with", "register_model", "promote"):
@@ -287,6 +306,12 @@ def _check_mlflow(gateway: Gateway, request: RunRequest) -> None:
             )
     if request.promote is not None and request.register_model is None:
         raise UsageError("An alias belongs to a registered model: name one (register_model).", field="promote")
+    for field, value, problem in (
+        ("register_model", request.register_model, names.model_problem),
+        ("promote", request.promote, names.alias_problem),
+    ):
+        if value is not None and (why := problem(value)):
+            raise UsageError(f"{value!r}: {why}.", field=field)
     if request.compare_with is not None and not is_well_formed(request.compare_with):
         raise UsageError(
             "Write models:/NAME@ALIAS, models:/NAME/VERSION, runs:/ID or the id of an MLflow run.", field="compare_with"
@@ -332,7 +357,7 @@ def _write_files(
 ) -> None:
     """The request, without its secrets, and the event log with its first event. Raises `StorageError`."""
     try:
-        (folder / REQUEST).write_bytes(orjson.dumps(request.model_dump(exclude={"secrets"})))
+        (folder / REQUEST).write_bytes(orjson.dumps(kept_request(request.model_dump(exclude={"secrets"}))))
     except OSError as error:
         raise StorageError(f"The request can't be kept: {error.strerror}.") from error
     log = EventLog(folder / EVENTS)
@@ -345,5 +370,5 @@ def _write_files(
 
 def _digest(request: RunRequest) -> str:
     """What tells one request from another; of secrets the names alone, since a digest of a short one can be guessed."""
-    content = {**request.model_dump(exclude={"secrets"}), "secrets": sorted(request.secrets)}
+    content = {**kept_request(request.model_dump(exclude={"secrets"})), "secrets": sorted(request.secrets)}
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()

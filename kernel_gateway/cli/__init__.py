@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import sys
 from importlib import import_module
 
@@ -57,7 +58,9 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Run notebooks and snippets as CI jobs, on any Jupyter kernel.
 
-    Example: kernel-gateway run train.ipynb -p epochs 20 --require 'accuracy >= 0.92'
+    \b
+    Example:
+      kernel-gateway run train.ipynb -p epochs 20 --require 'accuracy >= 0.92'
     """
 
 
@@ -65,6 +68,9 @@ def main() -> None:
     """Entry point of the console script."""
     # Imports make objects that stay; going through them for garbage every 700 takes a twentieth of a short command.
     gc.set_threshold(20_000)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a character that the locale lacks ends no command
     cli(prog_name="kernel-gateway")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import secrets as random
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from ..sources.program import Program
 from ..store.baseline import Baseline
 from ..store.folder import RunFolder
 from .machine import MachineShare
-from .printer import ConsolePrinter
+from .printer import ConsolePrinter, print_text
 from .source_run import SourceRun
 from .summary import summary
 
@@ -81,8 +82,9 @@ class EmbeddedRun(SourceRun):
             printer = ConsolePrinter(folder.log, self._settings)
             outcome = self._execute(folder, baseline)
             guard.sweep(0.0, spare=strangers)
-            folder.log.close()
             try:
+                with closing(folder.log):
+                    folder.log.restore()
                 folder.write_results()
             except StorageError as error:
                 click.echo(f"kernel-gateway: {error}", err=True)
@@ -208,6 +210,6 @@ class EmbeddedRun(SourceRun):
 
     def _print_summary(self, folder: RunFolder) -> None:
         try:
-            print(summary(folder.path), flush=True)
+            print_text(summary(folder.path) + "\n")
         except OSError:
             pass  # nobody reads it any more

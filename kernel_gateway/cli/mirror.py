@@ -20,7 +20,7 @@ from ..runner.ending import Cancellation
 from ..settings import Settings
 from ..store.eventlog import encode
 from ..store.folder import RunFolder
-from .printer import ConsolePrinter
+from .printer import ConsolePrinter, print_text
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -146,7 +146,7 @@ class Mirror:
         try:
             from .summary import summary  # not before the run is submitted
 
-            print(summary(self._folder.path), flush=True)
+            print_text(summary(self._folder.path) + "\n")
         except OSError:
             pass  # nobody reads it any more
 

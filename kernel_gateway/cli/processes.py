@@ -33,7 +33,7 @@ class Child:
         """Start it unless it runs; after a quick end only after a pause, which grows while that goes on."""
         if self.process is not None and self.process.poll() is None:
             return
-        if self.process is not None and time.monotonic() - self.started < self.pause:
+        if self.started and time.monotonic() - self.started < self.pause:
             return
         if self.process is not None:
             lived = time.monotonic() - self.started
@@ -43,7 +43,12 @@ class Child:
                     f"kernel-gateway: the {self.name} ended ({self.process.returncode}) and is started again", err=True
                 )
         self.started = time.monotonic()
-        self.start()
+        try:
+            self.start()
+        except OSError as error:  # no memory or no more processes: the others go on, and it is tried again
+            self.pause = min(self.pause * 2, LONGEST_PAUSE)
+            with contextlib.suppress(OSError):
+                click.echo(f"kernel-gateway: the {self.name} can't be started: {error.strerror}", err=True)
 
     def await_answer(self, deadline: float, stopping: Callable[[], bool]) -> None:
         """Wait until it does its work, where others would fail without it. Not by itself: most need nobody to wait."""

@@ -195,21 +195,34 @@ class RemoteRun(SourceRun):
         attempt = 1
         while True:
             try:
-                submitted = self._client.post_run(request, key if attempt == 1 else f"{key}-{attempt}")
-            except ConflictError:
+                run, is_ours = self._client.post_run(request, key if attempt == 1 else f"{key}-{attempt}")
+            except ConflictError as error:
                 if not may_be_earlier:
                     raise
-                key, may_be_earlier, attempt = os.urandom(16).hex(), False, 1
-                continue
-            # A run of this build that has ended is an earlier try, as by Jenkins' `retry`: this is the next one.
-            if not (may_be_earlier and not submitted.is_ours and submitted.run.is_finished):
+                if error.run is None:
+                    key, may_be_earlier, attempt = os.urandom(16).hex(), False, 1
+                    continue
+                # What this step began, when it had other files or another baseline than it has here.
+                run, is_ours = self._client.run(error.run), False
+            if is_ours or not may_be_earlier:
+                break
+            run = self._latest(run)
+            # A run of this build that has ended is an earlier try, as by Jenkins' `retry`: this is the next one. A step
+            # that counts its tries knows better: the run ended while its agent was lost.
+            if not run.is_finished or (self._step is not None and self._step.attempt is not None):
                 break
             attempt += 1
         if self._step is not None:
-            self._step.keep(submitted.run.id)
-        self._run = submitted.run
-        what = f"run {submitted.run.id}" if submitted.is_ours else f"run {submitted.run.id}, begun before,"
-        _remark(f"{what} at {self._client.url}/runs/{submitted.run.id}")
+            self._step.keep(run.id)
+        self._run = run
+        what = f"run {run.id}" if is_ours else f"run {run.id}, begun before,"
+        _remark(f"{what} at {self._client.url}/runs/{run.id}")
+
+    def _latest(self, run: Run) -> Run:
+        """The run itself, or the one that the gateway started in its place after it was lost."""
+        while run.retried_as:
+            run = self._client.run(run.retried_as)
+        return run
 
     def _follow(self) -> None:
         """Copy the run's events, and those of the run that takes its place when it is lost."""
@@ -240,11 +253,13 @@ class RemoteRun(SourceRun):
         reader, writer = os.pipe()
         threading.Thread(target=self._work, args=(writer,), name="remote", daemon=True).start()
         self._cancelled_at: float | None = None
+        poller = select.poll()
+        for fd in (reader, self._cancel.fd):
+            poller.register(fd, select.POLLIN)
         try:
             while True:
-                waiting = 0.2 if self._cancel.count else None
-                ready, _, _ = select.select([reader, self._cancel.fd], [], [], waiting)
-                if reader in ready:
+                ready = poller.poll(200 if self._cancel.count else None)
+                if any(fd == reader for fd, _ in ready):
                     if not os.read(reader, 1):
                         return
                     # While the gateway is at work there is time for what would hold up the end.

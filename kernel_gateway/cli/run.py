@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 from collections.abc import Mapping
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import GatewayError, UsageError
-from ..runner.ending import Cancellation
+from ..errors import EXIT_CODES, GatewayError, UsageError
+from ..events import Status
+from ..runner.ending import Cancellation, Ending
 from ..settings import PREFIX, RunOptions, Settings
 from .options_file import CommandWithFile, OptionsFile, options_file
 from .owner_gates import gates_beside
-from .sizes import Size
+from .sizes import Positive, Size
 from .step import Step
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ Examples:
 LONGEST_NAME = 200
 """Characters of a run's name, which is a folder's as well."""
 
-positive = click.FloatRange(min=0, min_open=True)
+positive = Positive()
 
 
 @click.command(cls=CommandWithFile, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -125,6 +127,9 @@ def run(source: str | None, code: str | None, gateway: str | None, **options: An
     except GatewayError as error:
         click.echo(f"kernel-gateway: {error}", err=True)
         exit_code = error.exit_code
+    except Ending as end:
+        click.echo(f"kernel-gateway: {end.reason}", err=True)
+        exit_code = EXIT_CODES[end.status]
     _leave(exit_code)
 
 
@@ -149,14 +154,16 @@ def _leave(exit_code: int) -> None:
 def _run(
     source: str | None, code: str | None, gateway: str | None, options: dict[str, Any], cancel: Cancellation
 ) -> int:
-    content, path, stem = _read_source(source, code)
+    if (source, *options["parameter_files"]).count("-") > 1:
+        raise UsageError("stdin can be read once: give the source or the parameters as a file.", field="params")
+    content, path, stem = _read_source(source, code, cancel)
     name = _check_name(options.pop("name")) or stem
     file = options["options_file"] = options_file(click.get_current_context())
-    step = Step(file.step, file.path.absolute()) if file and file.step else None
+    step = Step(file.step, file.path.absolute(), file.attempt) if file and file.step else None
     output_dir = Path(options.pop("output_dir") or Path("kernel-runs") / name)
     inputs, retries = options.pop("inputs"), options.pop("retries")
     options["gates"] += gates_beside(path)
-    run_options = _run_options(name, options)
+    run_options = _run_options(name, options, cancel)
     settings = Settings.from_environ(os.environ)
     if gateway:
         from .remote import RemoteRun
@@ -198,8 +205,10 @@ def _check_name(name: str | None) -> str | None:
     )
 
 
-def _read_source(source: str | None, code: str | None) -> tuple[bytes, Path | None, str]:
-    """The source's bytes, its path if it is a file, and the run's name. Raises `UsageError`."""
+def _read_source(source: str | None, code: str | None, cancel: Cancellation) -> tuple[bytes, Path | None, str]:
+    """The source's bytes, its path if it is a file, and the run's name. Raises `UsageError`, and `Ending` if the
+    command is cancelled while it waits for stdin.
+    """
     if (source is None) == (code is None):
         raise UsageError(
             "Name one source: a file, - for stdin, or -c CODE. `kernel-gateway run --help` shows examples."
@@ -208,7 +217,7 @@ def _read_source(source: str | None, code: str | None) -> tuple[bytes, Path | No
         return code.encode("utf-8", "surrogateescape"), None, "snippet"
     assert source is not None
     if source == "-":
-        return sys.stdin.buffer.read(), None, "stdin"
+        return _read_stdin(cancel), None, "stdin"
     if source.startswith("gate:"):
         from ..gates.ready_made import ready_made_notebook
 
@@ -216,14 +225,20 @@ def _read_source(source: str | None, code: str | None) -> tuple[bytes, Path | No
         return content, None, name
     path = Path(source)
     try:
-        return path.read_bytes(), path, path.stem or "run"
+        return path.read_bytes(), path, _name_of(path)
     except IsADirectoryError:
         raise UsageError(f"{source} is a folder; name a file in it.", field="source") from None
     except OSError as error:
         raise UsageError(f"{source} can't be read: {error.strerror}.", field="source") from None
 
 
-def _run_options(name: str, options: dict[str, Any]) -> RunOptions:
+def _name_of(path: Path) -> str:
+    """The run's name from its source's: like one of `--name`, whatever the file is called."""
+    name = "".join(letter if letter.isprintable() else "_" for letter in path.stem)[:LONGEST_NAME]
+    return name if name.strip(".") else "run"
+
+
+def _run_options(name: str, options: dict[str, Any], cancel: Cancellation) -> RunOptions:
     pairs = options.pop("parameters")
     files = options.pop("parameter_files")
     file: OptionsFile | None = options.pop("options_file")
@@ -232,7 +247,7 @@ def _run_options(name: str, options: dict[str, Any]) -> RunOptions:
     if pairs or files or (file is not None and file.pairs):
         from ..sources import parse_parameters
 
-        parameters = parse_parameters((), [_read_parameters(name) for name in files])
+        parameters = parse_parameters((), [_read_parameters(name, cancel) for name in files])
         if file is not None:
             parameters |= file.parameters
             pairs = (*file.pairs, *pairs)
@@ -250,11 +265,29 @@ def _run_options(name: str, options: dict[str, Any]) -> RunOptions:
     return RunOptions(name=name, parameters=parameters, secrets=secrets, **options)
 
 
-def _read_parameters(file: str) -> bytes:
+def _read_parameters(file: str, cancel: Cancellation) -> bytes:
     try:
-        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return _read_stdin(cancel) if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise UsageError(f"--params: {file} can't be read: {error.strerror}.", field="params") from None
+
+
+def _read_stdin(cancel: Cancellation) -> bytes:
+    """All of stdin. Raises `Ending` when cancelled: a plain read would go on after the signal, until the input ends."""
+    if sys.stdin is None:
+        raise UsageError("stdin is closed; name a file instead of -.", field="source")
+    pieces: list[bytes] = []
+    poller = select.poll()
+    for fd in (sys.stdin.fileno(), cancel.fd):
+        poller.register(fd, select.POLLIN)
+    while True:
+        ready = dict(poller.poll())
+        if cancel.fd in ready:
+            raise Ending(Status.CANCELLED, cancel.reason)
+        piece = os.read(sys.stdin.fileno(), 1 << 20)
+        if not piece:
+            return b"".join(pieces)
+        pieces.append(piece)
 
 
 def _secrets(names: tuple[str, ...], environ: Mapping[str, str]) -> dict[str, str]:

@@ -118,7 +118,11 @@ def logs(gateway: str | None, id: str, follow: bool) -> None:
 
     with connect(gateway) as client:
         if not follow:
-            print_text(client.console(id).text)
+            start, more = 0, True
+            while more:  # a long one comes in pieces
+                piece = client.console(id, start)
+                print_text(piece.text)
+                start, more = piece.end, piece.more and piece.end > start
             return
         from ..projections.console import Console
         from ..settings import Settings

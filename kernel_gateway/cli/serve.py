@@ -33,6 +33,17 @@ LONGEST_SOCKET_PATH = 107
 """Bytes that the path of a Unix socket may have on Linux."""
 
 
+_TOML_TYPES = {
+    "str": ("a text", "str", "int", "float"),
+    "int": ("a whole number", "int"),
+    "float": ("a number", "int", "float"),
+    "bool": ("true or false", "bool"),
+}
+"""What a setting's value may be in a TOML file: in words, and as Python reads it."""
+
+_EXAMPLES = {"str": '"0,1"', "int": "4", "float": "2.5", "bool": "true"}
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--host", metavar="ADDRESS", help="Address to listen on; default 127.0.0.1. Any other takes a token.")
 @click.option(
@@ -80,9 +91,18 @@ def _settings(config: str | None, options: dict[str, Any]) -> Settings:
             file = tomllib.loads(Path(config).read_text())
         except (OSError, ValueError) as error:
             raise UsageError(f"--config: {config} can't be read: {error}.", field="config") from error
-        known = {setting.name for setting in fields(Settings)}
-        if unknown := sorted(set(file) - known):
-            raise UsageError(f"--config: {config} has no setting {', '.join(unknown)}.", field="config")
+        kinds = {setting.name: str(setting.type) for setting in fields(Settings)}
+        if unknown := sorted(set(file) - set(kinds)):
+            raise UsageError(
+                f"--config: {config} names {', '.join(unknown)}, but there is no such setting.", field="config"
+            )
+        for name, value in file.items():
+            if type(value).__name__ not in _TOML_TYPES[kinds[name]]:
+                raise UsageError(
+                    f"--config: {name} in {config} must be {_TOML_TYPES[kinds[name]][0]}, e.g. {name} = "
+                    f"{_EXAMPLES[kinds[name]]}.",
+                    field="config",
+                )
         environ |= {PREFIX + name.upper(): str(value) for name, value in file.items()}
     environ |= dict(os.environ)
     settings = Settings.from_environ(environ)
@@ -206,7 +226,7 @@ class Supervisor:
 
     def _first_token(self) -> str | None:
         """A token if there is none yet and only this machine can reach us; else people make them themselves."""
-        from ..store.tokens import TokenStore
+        from ..store.tokens import Scope, TokenStore
 
         tokens = TokenStore(self._engine)
         if tokens.any():
@@ -217,7 +237,7 @@ class Supervisor:
                 f"Make one: kernel-gateway token create --data {self._data.root} --scope admin NAME",
                 field="host",
             )
-        token, _ = tokens.create("first", ["admin"])
+        token, _ = tokens.create("first", [Scope.ADMIN])
         return token
 
     def _listen(self) -> socket.socket:
@@ -230,7 +250,9 @@ class Supervisor:
         except (OSError, OverflowError) as error:
             listener.close()
             raise UsageError(
-                f"{self._settings.host}:{self._settings.port} can't be listened on: {error}.", field="port"
+                f"{self._settings.host}:{self._settings.port} can't be listened on: {error}. "
+                "Name another with --port or --host.",
+                field="port",
             ) from error
         return listener
 

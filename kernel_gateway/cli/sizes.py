@@ -1,7 +1,8 @@
-"""Sizes of memory as options take them."""
+"""Sizes of memory, and numbers above 0, as options take them."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
@@ -21,3 +22,17 @@ class Size(click.ParamType[int]):
             return parse_size(str(value), param.name if param is not None and param.name else "memory")
         except UsageError as error:
             self.fail(str(error), param, ctx)
+
+
+class Positive(click.FloatRange):
+    """A number above 0; an infinite one means no limit."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number. Refuses NaN too, which no comparison finds too small and no limit ever reaches."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value} is not a number above 0.", param, ctx)
+        return number

@@ -10,6 +10,7 @@ import orjson
 from ..projections.console import hidden_bound
 from ..projections.margins import number_text
 from ..projections.metrics import FROM_GATEWAY
+from ..projections.text import one_line
 
 RULE = "─" * 72
 
@@ -27,7 +28,7 @@ def summary(folder: Path) -> str:
         ("cells", _cells(record["cells"])),
         *(("metric", f"{name} = {number_text(values['last'])}") for name, values in _some(metrics.items())),
         *(("gate", _gate(gate)) for gate in record["gates"]),
-        *(("artifact", f"{item['path']} ({_size(item['size'])})") for item in _some(record["artifacts"])),
+        *(("artifact", f"{one_line(item['path'])} ({_size(item['size'])})") for item in _some(record["artifacts"])),
         ("results", str(folder)),
         ("report", str(folder / "report" / "index.html")),
     ]

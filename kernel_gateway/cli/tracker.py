@@ -63,10 +63,16 @@ def check_remote(options: RunOptions) -> RunOptions:
 
 
 def _checked(options: RunOptions) -> RunOptions:
-    from ..tracking import comparison
+    from ..tracking import comparison, names
 
     if options.promote and not options.register:
         raise UsageError("--promote needs --register NAME: an alias belongs to a registered model.", field="promote")
+    for option, value, problem in (
+        ("register", options.register, names.model_problem),
+        ("promote", options.promote, names.alias_problem),
+    ):
+        if value and (why := problem(value)):
+            raise UsageError(f"--{option} {value!r}: {why}.", field=option)
     baseline = options.baseline
     if baseline and not comparison.is_mlflow(baseline) and not results_file(baseline).is_file():
         if not options.register:

@@ -27,7 +27,6 @@ OUR_PROBLEMS = "urn:kernel-gateway:problem:"
 
 _ERRORS: dict[int, type[GatewayError]] = {
     404: NotFoundError,
-    409: ConflictError,
     413: TooLargeError,
     429: TooManyError,
 }
@@ -59,6 +58,11 @@ def problem(url: str, status: int, content: bytes, has_token: bool) -> GatewayEr
     if status in (400, 422):
         field = document.get("field") if document else None
         return _usage_error(document or {})(said or f"HTTP {status}", field=field if isinstance(field, str) else None)
+    if status == 409:
+        run = document.get("run") if document else None
+        return ConflictError(
+            said or f"The gateway at {url} refused: HTTP {status}.", run=run if isinstance(run, str) else None
+        )
     if status in _ERRORS:
         return _ERRORS[status](said or f"The gateway at {url} refused: HTTP {status}.")
     if status in NOT_NOW:

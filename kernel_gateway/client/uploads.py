@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import GatewayError, UnreachableError, UsageError
+from ..errors import GatewayError, TooLargeError, UnreachableError, UsageError
 from .transport import UPLOAD_BLOCK, Stopped, Transport
 from .workspace import WorkspaceFile, hash_file
 
@@ -124,6 +124,8 @@ def put(transport: Transport, blob: Blob, tell: Tell = _ignore) -> None:
         transport.request("PUT", f"/api/v1/blobs/{blob.sha256}", content=content, size=blob.size)
     except _ArrivedError:
         pass
+    except TooLargeError as error:
+        raise TooLargeError(f"{blob.name} ({blob.size:,} bytes) can't be sent: {error}") from error
     except GatewayError as error:
         if isinstance(error, UsageError) and isinstance(blob.content, Path):
             _check_unchanged(blob, blob.content)

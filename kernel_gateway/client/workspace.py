@@ -61,6 +61,7 @@ def find_files(root: Path, inputs: Sequence[str] = (), *, cwd: Path | None = Non
     A folder that matches stands for all in it. Raises `UsageError` for a glob that is absolute, holds ``..`` or
     matches nothing.
     """
+    root = root.resolve()
     found = Found({}, [])
     if inputs:
         base = (cwd or root).resolve()

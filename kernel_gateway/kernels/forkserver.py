@@ -7,12 +7,12 @@ MODULES a comma-separated list of what to import beforehand. Standard library on
 It never runs a line of a user's program, so every kernel begins in the same clean state. It has no threads, since a
 fork copies none: a module that starts one when it is imported makes it end with an error.
 
-Protocol. Lines on stdout: ``warning TEXT``, ``failed TEXT``, ``ready``. Its stdin is its lifeline: at its end the
-server goes; kernels that it forked go on, for each has a guard of its own. A connection to the socket is one request,
-answered with a pid: a single message ``fork`` with five descriptors: a file with the request as JSON, the guard's
-control and status pipes (see `guard`), the kernel's stdout and stderr. The JSON: ``argv`` (the kernel's options),
-``cwd``, ``environ``,
-``folder`` (its connection folder), ``sandbox`` (null, or `namespaces.start`'s).
+Protocol. Lines on stdout: ``warning TEXT``, ``failed TEXT``, ``ready``, and ``alive`` whenever something comes by its
+stdin. That is its lifeline, too: at its end the server goes; kernels that it forked go on, for each has a guard of its
+own. A connection to the socket is one request, answered with a pid: a single message ``fork`` with six descriptors: a
+file with the request as JSON, the guard's control and status pipes, the kernel's stdout and stderr, and what the guard
+only keeps open (see `guard`). The JSON: ``argv`` (the kernel's options), ``cwd``, ``environ``, ``folder`` (its
+connection folder), ``sandbox`` (null, or `namespaces.start`'s).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from typing import Any
 COMMAND = ["-m", "ipykernel_launcher"]
 """What a kernelspec's command runs, behind its interpreter, that a fork server can fork."""
 
-FDS = 5
+FDS = 6
 """Descriptors of a request at most."""
 
 LONGEST_MESSAGE = 4096
@@ -81,8 +81,11 @@ def keep_channel() -> None:
 
 
 def tell(line: str) -> None:
-    """Say something to whoever started us."""
-    os.write(_channel, line.replace("\n", " ").encode() + b"\n")
+    """Say something to whoever started us; with nobody there, the server ends."""
+    try:
+        os.write(_channel, line.replace("\n", " ").encode() + b"\n")
+    except BrokenPipeError:
+        raise SystemExit(0) from None
 
 
 # -- importing ---------------------------------------------------------------------------------------
@@ -188,8 +191,10 @@ class ForkServer:
         tell("ready")
         while True:
             for fd, _ in poller.poll():
-                if fd == 0 and not os.read(0, 512):
-                    return
+                if fd == 0:
+                    if not os.read(0, 512):
+                        return
+                    tell("alive")
                 if fd == self._woken:
                     os.read(self._woken, 512)
                     self.on_child_ended()
@@ -268,15 +273,16 @@ def become_guard(message: bytes, fds: list[int]) -> None:
 
     with open(fds[0], "rb", closefd=False) as file:
         request = json.loads(file.read())
-    control, status = arrange([os.open(os.devnull, os.O_RDONLY), fds[3], fds[4], fds[1], fds[2]])[3:]
+    null = os.open(os.devnull, os.O_RDONLY)
+    control, status, *kept = arrange([null, fds[3], fds[4], fds[1], fds[2], *fds[5:]])[3:]
     poller = select.poll()
     poller.register(control, 0)
     if poller.poll(0):
         return  # whoever asked did not wait, and has started another kernel with the same connection folder
 
     def become_kernel(writer: int) -> None:
-        os.close(control)
-        os.close(status)
+        for fd in (control, status, *kept):
+            os.close(fd)
         enter(request)
         guard.set_name("ipykernel")
         os.close(writer)
@@ -337,6 +343,7 @@ def main(listener: int, modules: str) -> int:
     """Entry point of the process."""
     keep_channel()
     neighbours()
+    guard_module().die_with_parent(signal.SIGKILL)  # one that is stopped does not see the end of its lifeline
     del sys.path[0]  # this script's folder
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)

@@ -1,7 +1,9 @@
 """Locks by which everything of this user on this machine keeps from each other's GPUs, services and single runs alike.
 
-A file for each GPU in a folder of the user's, locked (flock(2)) by the process that runs a run on it. The system takes
-the lock back with the process, whatever ends it. Only GPUs that NVML knows have one: other names are a service's own.
+A file for each GPU in a folder of the user's, locked (flock(2)) by the process that runs a run on it, and by the guard
+of each of its kernels (`keep_with`). The system takes the lock back when all of them are gone, whatever ends them: a
+lock whose process was killed lasts as long as the last process of its kernels. Only GPUs that NVML knows have one;
+other names are a service's own.
 """
 
 from __future__ import annotations
@@ -9,14 +11,22 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from weakref import WeakSet
 
 from ..errors import KernelStartError, ResourceError
 from .nvml import UUID
 from .sandbox import SHORT_FOLDER, make_short_folder
 
 FOLDER = SHORT_FOLDER / "gpus"
+
+_held: set[int] = set()
+"""Descriptors of the locks that this process has."""
+
+_keepers: WeakSet[socket.socket] = WeakSet()
+"""Sockets to those who are to hold them too."""
 
 
 def lockable(gpu: str) -> bool:
@@ -83,8 +93,19 @@ def holder(gpu: str) -> str:
     return "another process"
 
 
+def keep_with(keeper: socket.socket) -> None:
+    """Have whoever has a socket's other end hold this process' locks too: those that it has and those that are to come.
+
+    Nobody needs to read there: a descriptor that is under way is open until the other end is closed (unix(7)), and with
+    it goes the lock. Called for the guard of each kernel before it is started. Raises OSError.
+    """
+    if _held:
+        socket.send_fds(keeper, [b"l"], list(_held))
+    _keepers.add(keeper)
+
+
 class GpuLocks:
-    """GPUs that this process holds, until `release` or its end."""
+    """GPUs that this process holds, until `release` or its end, and that of its kernels."""
 
     def __init__(self) -> None:
         self._held: dict[str, int] = {}
@@ -110,11 +131,21 @@ class GpuLocks:
         if len(taken) < count:
             self.release()
             return []
+        self._share()
         return taken
+
+    def _share(self) -> None:
+        """Have the kernels that are there already hold what was taken."""
+        new = [fd for fd in self._held.values() if fd not in _held]
+        _held.update(new)
+        for keeper in _keepers if new else ():
+            with contextlib.suppress(ConnectionError):  # its kernel has ended
+                socket.send_fds(keeper, [b"l"], new)
 
     def release(self) -> None:
         """Give all back."""
         for fd in self._held.values():
+            _held.discard(fd)
             os.close(fd)
         self._held.clear()
 

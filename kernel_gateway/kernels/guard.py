@@ -8,6 +8,9 @@ killed, the kernel dies by its parent-death signal, and the runner, a subreaper 
 
 Standard library only and few imports: it is started for every kernel (about 15 ms).
 
+``guard.py CONTROL STATUS[,KEPT…] FOLDER COMMAND…``: descriptors of the two pipes, and those that it only keeps open as
+long as there is anything below it, such as the locks of GPUs; the kernel gets none of them. FOLDER goes at the end.
+
 Protocol. Control pipe (runner to guard), one byte a command: ``i`` SIGINT to the kernel's process group,
 ``t`` SIGTERM, ``k`` SIGKILL, ``h`` SIGHUP to the kernel and everything below it; end of file: kill all.
 Status pipe (guard to runner), one line each:
@@ -251,9 +254,9 @@ def supervise(control: int, pid: int) -> int | None:
                 command(byte, pid)
 
 
-def main(control: int, status: int, folder: str, argv: list[str]) -> None:
+def main(control: int, status: int, kept: list[int], folder: str, argv: list[str]) -> None:
     """Guard a command: what this script does when it is started by itself."""
-    run(control, status, folder, lambda: start(lambda writer: execute(argv, [control, status])))
+    run(control, status, folder, lambda: start(lambda writer: execute(argv, [control, status, *kept])))
 
 
 def run(control: int, status: int, folder: str, start: Callable[[], int]) -> None:
@@ -304,4 +307,5 @@ def remove(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:])
+    status_fd, *kept_fds = map(int, sys.argv[2].split(","))
+    main(int(sys.argv[1]), status_fd, kept_fds, sys.argv[3], sys.argv[4:])

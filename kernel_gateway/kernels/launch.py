@@ -23,7 +23,7 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from ..errors import KernelStartError
-from . import forkserver, guard
+from . import forkserver, gpu_locks, guard
 from .sandbox import Sandbox
 
 _GUARD_SECONDS = 10.0
@@ -56,6 +56,7 @@ class GuardedProvisioner(LocalProvisioner):
     guard_pid: int | None = None
     out_of_memory = False
     _control = -1
+    _kept: socket.socket | None = None
     _status = b""
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
@@ -76,13 +77,16 @@ class GuardedProvisioner(LocalProvisioner):
         self.status_fd, status = os.pipe()
         self.output, stdout = os.pipe()
         self.errors, stderr = os.pipe()
-        try:
-            return start(cmd, (control, status, stdout, stderr), **kwargs)
-        finally:
-            for fd in (control, status, stdout, stderr):
-                os.close(fd)
+        self._kept, kept = socket.socketpair()
+        with kept:
+            try:
+                gpu_locks.keep_with(self._kept)
+                return start(cmd, (control, status, stdout, stderr, kept.fileno()), **kwargs)
+            finally:
+                for fd in (control, status, stdout, stderr):
+                    os.close(fd)
 
-    def _fork(self, cmd: list[str], pipes: tuple[int, int, int, int], **kwargs: Any) -> bool:
+    def _fork(self, cmd: list[str], pipes: tuple[int, int, int, int, int], **kwargs: Any) -> bool:
         """Ask the fork server for the guard and its kernel; whether there is one that took the request."""
         module = cmd[2:4]  # behind the interpreter and `python_start`
         if self.fork_server is None or module != forkserver.COMMAND:
@@ -112,11 +116,11 @@ class GuardedProvisioner(LocalProvisioner):
         finally:
             os.close(content)
 
-    def _spawn(self, cmd: list[str], pipes: tuple[int, int, int, int], **kwargs: Any) -> bool:
-        control, status, stdout, stderr = pipes
+    def _spawn(self, cmd: list[str], pipes: tuple[int, int, int, int, int], **kwargs: Any) -> bool:
+        control, status, stdout, stderr, kept = pipes
         if self.sandbox is not None:
             cmd = self.sandbox.wrap(cmd, Path(self.folder), Path(kwargs.get("cwd") or "."))
-        argv = [sys.executable, "-I", "-S", guard.__file__, str(control), str(status), self.folder, *cmd]
+        argv = [sys.executable, "-I", "-S", guard.__file__, str(control), f"{status},{kept}", self.folder, *cmd]
         try:
             self.process = subprocess.Popen(
                 argv,
@@ -125,7 +129,7 @@ class GuardedProvisioner(LocalProvisioner):
                 stderr=stderr,
                 env=kwargs.get("env"),
                 cwd=kwargs.get("cwd"),
-                pass_fds=(control, status),
+                pass_fds=(control, status, kept),
                 start_new_session=True,
             )
         except OSError as error:
@@ -245,6 +249,9 @@ class GuardedProvisioner(LocalProvisioner):
         if self._control >= 0:
             os.close(self._control)
             self._control = -1
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
 
 def signal_name(number: int) -> str:

@@ -44,6 +44,17 @@ def _kernel_gateway_setup(shell):
     import atexit, os, re
     from IPython.core.error import UsageError
 
+    try:
+        import sql
+    except ImportError as error:
+        text = f"SQL cells need jupysql in the kernel's environment ({error}): pip install jupysql duckdb duckdb-engine"
+
+        def refuse(line, cell=None):
+            raise UsageError(text)
+
+        shell.register_magic_function(refuse, "line_cell", "sql")
+        return
+
     def report(shell, kind, error, traceback, tb_offset=None):
         from sql.connection import ConnectionManager
         text = str(error).split("Original error message from DB driver:")[-1].strip()

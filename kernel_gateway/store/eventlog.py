@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 import orjson
 
 from ..errors import StorageError
-from ..events import Event, EventType, now
+from ..events import Event, EventType, encode_number, now
 
 if TYPE_CHECKING:
     from .watching import FileWatch
@@ -126,6 +127,23 @@ class EventLog:
             self.size, self._seq = _end_of_events(file)
         os.truncate(self.path, self.size)
 
+    def restore(self) -> None:
+        """Put the file back where it was if somebody has removed it, as a cell does by ``git clean``.
+
+        Whoever owns the folder calls it before `close`. Linux only; raises `StorageError` where it can't be done.
+        """
+        try:
+            if self.path.exists() and os.path.samestat(self.path.stat(), os.fstat(self._fd)):
+                return
+            from shutil import copyfileobj
+
+            self.flush()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(f"/proc/self/fd/{self._fd}", "rb") as lost, self.path.open("wb") as file:
+                copyfileobj(lost, file)
+        except OSError as error:
+            raise StorageError(f"The event log {self.path} was removed during the run: {error.strerror}.") from error
+
     def close(self) -> None:
         """Write the rest and let readers come to an end."""
         try:
@@ -159,7 +177,10 @@ def _tidy(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_tidy(item) for item in value]
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            return encode_number(math.inf if value > 0 else -math.inf)
     return value
 
 

@@ -24,8 +24,9 @@ RESULT_FOLDERS = ("report", "artifacts", "blobs")
 class RunFolder:
     """The folder of one run, opened for writing; results of an earlier run in it are removed, nothing else is.
 
+    A folder that has other things of their names is refused.
     With `shared`, blobs that all runs share, the folder of a run whose log has begun is opened instead, to go
-    on with it. Raises `UsageError` when the folder can't be used: not writable, or another run is at work in it.
+    on with it. Raises `UsageError` when the folder can't be used: not writable, another run is at work in it …
     """
 
     def __init__(self, path: Path, settings: Settings, *, shared: BlobStore | None = None) -> None:
@@ -37,6 +38,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._take_lock()
             if shared is None:
+                self._check_ours()
                 self._clean()
             reserve.write_bytes(b"\0" * RESERVE)
         except (OSError, StorageError) as error:
@@ -72,6 +74,15 @@ class RunFolder:
                 raise StorageError("another run is writing its results there") from None
             os.close(lock)
 
+    def _check_ours(self) -> None:
+        """Raises `StorageError` for a folder with files that go by our names and are no earlier run's: a user's own."""
+        if any((self.path / name).exists() for name in ("events.jsonl", "run.json")):
+            return
+        for name in (*RESULT_FILES, *RESULT_FOLDERS):
+            place = self.path / name
+            if os.path.lexists(place) and not (place.is_dir() and not any(place.iterdir())):
+                raise StorageError(f"its {name}, which would be replaced, is of no earlier run")
+
     def _clean(self) -> None:
         for name in RESULT_FILES:
             (self.path / name).unlink(missing_ok=True)
@@ -87,7 +98,8 @@ class RunFolder:
             left.unlink(missing_ok=True)
 
     def write_results(self) -> None:
-        """Compute every result file from the event log. Raises `StorageError` for what could not be written.
+        """Compute every result file from the event log, which is closed. Raises `StorageError` for what could not be
+        written.
 
         Each file is written whole or not at all, and one that fails does not stop the others.
         """

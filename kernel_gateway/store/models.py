@@ -115,3 +115,11 @@ tokens = Table(
         postgresql_where=text("revoked IS NULL"),
     ),
 )
+
+logins = Table(
+    "logins",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("token", String(32), nullable=False),
+    Column("expires", Time, nullable=False),
+)

@@ -96,12 +96,22 @@ class RunStore:
                 earlier = self._earlier(connection, run)
             if earlier is None:
                 raise ConflictError(f"There is a run {run.id} already. Submit it under a new id.") from None
-        if run.idempotency_key is not None and earlier.request_digest != run.request_digest:
-            raise ConflictError(
-                f"The idempotency key {run.idempotency_key!r} was used for another request, which became run "
-                f"{earlier.id}. Use a new key for each request, and the same one only to repeat it unchanged."
-            )
+        if run.idempotency_key is not None:
+            _check_same(earlier, run.request_digest)
         return earlier, False
+
+    def submitted(self, token: str, key: str, digest: str) -> RunRecord | None:
+        """The run that a token has submitted with an idempotency key; None if it has not.
+
+        Raises `ConflictError` when its request had another digest.
+        """
+        same = and_(runs.c.token == token, runs.c.idempotency_key == key)
+        with reading(self._engine) as connection:
+            found = _records(connection, select(*_COLUMNS).where(same)) if storable(key) else []
+        if not found:
+            return None
+        _check_same(found[0], digest)
+        return found[0]
 
     def _take_turns(self, connection: Connection, token: str) -> None:
         """Let one submit of a token at a time count its runs and look for an earlier one. SQLite does so anyway."""
@@ -318,6 +328,15 @@ def _one(connection: Connection, id: str) -> RunRecord:
     if not found:
         raise KeyError(id)
     return found[0]
+
+
+def _check_same(earlier: RunRecord, digest: str) -> None:
+    if earlier.request_digest != digest:
+        raise ConflictError(
+            f"The idempotency key {earlier.idempotency_key!r} was used for another request, which became run "
+            f"{earlier.id}. Use a new key for each request, and the same one only to repeat it unchanged.",
+            run=earlier.id,
+        )
 
 
 def _waiting(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:

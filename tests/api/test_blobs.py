@@ -83,6 +83,8 @@ def test_a_blob_may_be_larger_than_other_bodies(service: Service) -> None:
     too_large = put(service, os.urandom((2 << 20) + 1))
     assert too_large.status_code == 413
     assert too_large.content_type == "application/problem+json"
+    assert "larger than the 2 MiB" in too_large.get_json()["detail"]
+    assert "max_blob_mb" in too_large.get_json()["detail"]
     assert len(files(service)) == 1
 
 

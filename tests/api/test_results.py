@@ -211,6 +211,22 @@ def test_artifacts_are_listed_and_fetched(service: Service) -> None:
     assert [service.get(artifact["link"]).data for artifact in listed] == [b"falling", b"odd"]
 
 
+@pytest.mark.parametrize("name", ["a\nb.txt", "c\rX-Evil: 1\r\n.bin", "tab\t.png", "x.txt.gz", "a\\b.txt", "ä€.csv"])
+def test_an_artifact_of_any_name_can_be_fetched_and_no_name_becomes_a_header(service: Service, name: str) -> None:
+    id = with_artifacts(service, plain_txt=b"")
+    (service.data.run(id) / "artifacts" / name).write_bytes(b"content")
+    fields = {"path": name, "sha256": "0" * 64, "size": 7, "media_type": "text/plain", "cell": None}
+    service.write(id, (EventType.ARTIFACT, fields))
+
+    answer = service.get(service.get(f"/runs/{id}/artifacts").get_json()["artifacts"][-1]["link"])
+
+    assert (answer.status_code, answer.data) == (200, b"content")
+    assert "X-Evil" not in answer.headers
+    assert answer.headers["Content-Disposition"].isprintable()
+    if name.endswith(".gz"):
+        assert answer.content_type == "application/octet-stream"
+
+
 def test_a_part_of_an_artifact_can_be_fetched(service: Service) -> None:
     id = with_artifacts(service, model_bin=bytes(range(100)))
     path = f"/runs/{id}/artifacts/model.bin"

@@ -42,11 +42,13 @@ class Runner:
 
 
 WHEN = "2026-11-21T12:00:00.000000Z"
+END: dict[str, Any] = {"status": "succeeded", "reason": "", "seconds": 1.0, "exit_code": 0}
 
 
 def event(seq: int, type: EventType = EventType.LOG, **fields: Any) -> dict[str, Any]:
-    """An event of a log."""
-    return {"seq": seq, "time": WHEN, "type": type.value, **fields}
+    """An event of a log; a remark is a whole one."""
+    given = {"level": "info", "message": ""} if type == EventType.LOG else {}
+    return {"seq": seq, "time": WHEN, "type": type.value, **given, **fields}
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
@@ -106,13 +108,38 @@ def test_half_a_line_that_a_killed_gateway_left_is_cut_off(service: Service) -> 
         json.dumps({**event(2), "seq": 2.0}).encode() + b"\n",
         json.dumps({**event(2), "time": 5}).encode() + b"\n",
         json.dumps(event(2, EventType.RUN_QUEUED)).encode() + b"\n",
+        json.dumps({**event(2), "time": "soon"}).encode() + b"\n",
         json.dumps({**event(2), "type": "own"}).encode() + b"\n",
+        json.dumps({**event(2), "type": ["log"]}).encode() + b"\n",
         json.dumps(event(2)).encode() + b"\n" + json.dumps(event(2)).encode() + b"\n",
-        json.dumps(event(2, EventType.ARTIFACT, path="../x", sha256="0" * 64)).encode() + b"\n",
-        json.dumps(event(2, EventType.ARTIFACT, path="x", sha256="0" * 64)).encode() + b"\n",
-        json.dumps(event(2, EventType.ARTIFACT, path="x", sha256="../../x")).encode() + b"\n",
-        json.dumps(event(2, EventType.DISPLAY, blobs={"text/html": {"sha256": "1" * 64}})).encode() + b"\n",
-        json.dumps(event(2, EventType.DISPLAY, blobs=[1])).encode() + b"\n",
+        json.dumps(event(2, EventType.ARTIFACT, size=1, path="../x", sha256="0" * 64)).encode() + b"\n",
+        json.dumps(event(2, EventType.ARTIFACT, size=1, path="x", sha256="0" * 64)).encode() + b"\n",
+        json.dumps(event(2, EventType.ARTIFACT, size=1, path="x", sha256="../../x")).encode() + b"\n",
+        json.dumps(
+            event(2, EventType.DISPLAY, data={}, metadata={}, blobs={"text/html": {"sha256": "1" * 64}})
+        ).encode()
+        + b"\n",
+        json.dumps(event(2, EventType.DISPLAY, data={}, metadata={}, blobs=[1])).encode() + b"\n",
+        json.dumps(event(2, EventType.DISPLAY, data=5, metadata={})).encode() + b"\n",
+        json.dumps(event(2, EventType.DISPLAY, data={}, metadata={}, display_id=[1])).encode() + b"\n",
+        json.dumps(event(2, EventType.STREAM, name="stdout")).encode() + b"\n",
+        json.dumps(event(2, EventType.STREAM, name="stdout", text=1, cell=0)).encode() + b"\n",
+        json.dumps(event(2, EventType.METRIC, name=["a"], value=1)).encode() + b"\n",
+        json.dumps(event(2, EventType.GATE)).encode() + b"\n",
+        json.dumps(event(2, message=None)).encode() + b"\n",
+        *(
+            json.dumps(event(2, EventType.RUN_FINISHED, **{**END, **wrong})).encode() + b"\n"
+            for wrong in (
+                {"status": "running"},
+                {"status": ["failed"]},
+                {"reason": None},
+                {"seconds": -1},
+                {"seconds": "1"},
+                {"exit_code": 10**30},
+                {"exit_code": True},
+            )
+        ),
+        json.dumps(event(2, EventType.RUN_FINISHED)).encode() + b"\n",
     ],
 )
 def test_what_can_not_be_the_next_events_is_refused_as_a_whole(service: Service, body: bytes) -> None:
@@ -126,7 +153,7 @@ def test_what_can_not_be_the_next_events_is_refused_as_a_whole(service: Service,
 
 def test_after_its_last_event_nothing_counts(service: Service) -> None:
     runner = Runner(service)
-    end = event(2, EventType.RUN_FINISHED, status="succeeded", reason="", seconds=1.0, exit_code=0)
+    end = event(2, EventType.RUN_FINISHED, **END)
 
     assert runner.send(end, event(3)).status_code == 409
     assert runner.send(end).status_code == 200

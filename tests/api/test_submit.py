@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from kernel_gateway.agents.vault import Vault, VaultClient
 from kernel_gateway.store.eventlog import read_events
+from kernel_gateway.store.requests import given_request
 
 from .conftest import NOTEBOOK, Service
 
@@ -45,16 +47,17 @@ def test_a_submitted_run_is_queued_with_its_files(service: Service) -> None:
     assert service.gateway.runs.get(view["id"]).priority == 3
 
 
-def test_a_submit_of_a_small_notebook_costs_less_than_20_ms(service: Service) -> None:
-    service.submit()  # loads what is loaded at first use
-
-    costs = []
-    for _ in range(20):
-        begun = time.perf_counter()
+def test_a_submit_costs_the_database_few_statements(service: Service) -> None:
+    service.submit()  # looks up once what it keeps
+    statements: list[str] = []
+    note = lambda connection, cursor, statement, *rest: statements.append(statement)  # noqa: E731
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
         assert service.submit().status_code == 201
-        costs.append(time.perf_counter() - begun)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
 
-    assert sorted(costs)[10] < 0.02
+    assert len(statements) <= 8, statements
 
 
 def test_a_run_id_is_never_given_twice(service: Service) -> None:
@@ -95,9 +98,11 @@ def test_everything_that_is_wrong_is_told_at_once(service: Service) -> None:
         ({"source": {"sha256": "0" * 64}}, "source.sha256"),
         ({"source": {"content": "{", "path": "a.ipynb"}}, "source"),
         ({"source": {"content": "1", "path": "a.exe"}}, "source"),
-        ({"source": {"content": "1", "path": "../a.py"}}, "workspace"),
+        ({"source": {"content": "1", "path": "../a.py"}}, "source.path"),
+        ({"env": {"path": "../requirements.txt", "sha256": "0" * 64}}, "env.path"),
         ({"source": {"content": "", "path": "a.py"}}, "source"),
         ({"parameters": {"epoch": 1}}, "parameters"),
+        ({"source": {"content": "1"}, "parameters": {"no name": 1}}, "parameters.no name"),
         ({"name": ""}, "name"),
         ({"name": "a\nb"}, "name"),
         ({"name": 7}, "name"),
@@ -159,11 +164,12 @@ def test_the_same_idempotency_key_gives_the_same_run(service: Service) -> None:
 
 
 def test_an_idempotency_key_with_another_body_is_a_conflict(service: Service) -> None:
-    service.submit(headers={"Idempotency-Key": "build-12"})
+    first = service.submit(headers={"Idempotency-Key": "build-12"})
 
     answer = service.submit(headers={"Idempotency-Key": "build-12"}, priority=5)
 
     assert answer.status_code == 409
+    assert answer.get_json()["run"] == first.get_json()["id"]
     assert answer.content_type == "application/problem+json"
     assert len(list(service.data.runs.iterdir())) == 1
 
@@ -211,6 +217,7 @@ def test_a_repeat_leaves_no_secrets_of_a_run_that_is_not(service: Service, vault
     held: list[str] = []
     put = service.gateway.vault.put
     service.gateway.vault.put = lambda run, secrets: (held.append(run), put(run, secrets))[1]  # type: ignore[method-assign,func-returns-value]
+    service.gateway.runs.submitted = lambda *_: None  # type: ignore[method-assign]  # as when both come at once
 
     service.submit(headers=headers, secrets={"A": "correct-horse"})
 
@@ -278,3 +285,47 @@ def test_a_notebook_that_is_nested_too_deeply_is_refused(service: Service) -> No
         content = json.dumps({**NOTEBOOK, "metadata": {"x": "HERE"}}).replace('"HERE"', deep)
 
         assert fields_at_fault(service.submit(source={"path": "a.ipynb", "content": content})) == ["source"]
+
+
+@pytest.mark.parametrize("value", [10**30, -(2**70), float("inf"), float("-inf"), [1, {"a": 2**64}]], ids=str)
+def test_numbers_that_json_does_not_carry_are_parameters_as_they_are(service: Service, value: Any) -> None:
+    body = {"source": {"content": "x"}, "parameters": {"x": value}, "timeout": 5}
+    headers = {"Idempotency-Key": "once"}
+    first, again = (
+        service.call("POST", "/runs", data=json.dumps(body), content_type="application/json", headers=headers)
+        for _ in range(2)
+    )
+    body["parameters"] = {"x": 1}
+    other = service.call("POST", "/runs", data=json.dumps(body), content_type="application/json", headers=headers)
+    assert (first.status_code, again.status_code, other.status_code) == (201, 200, 409), first.text
+    rerun = service.post(f"/runs/{first.get_json()['id']}/rerun")
+
+    assert rerun.status_code == 201, rerun.text
+    for id in (first.get_json()["id"], rerun.get_json()["id"]):
+        kept = json.loads((service.data.run(id) / "request.json").read_text())
+        assert given_request(kept)["parameters"] == {"x": value}
+
+
+@pytest.mark.parametrize("field", ["timeout", "cpus", "gpus", "build", "git", "nothing"])
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999"])
+def test_such_numbers_are_refused_elsewhere(service: Service, field: str, value: str) -> None:
+    wanted = f'{{"job": {value}}}' if field in ("build", "git") else value
+    content = f'{{"source": {{"content": "x"}}, "parameters": {{"x": NaN}}, "{field}": {wanted}}}'
+
+    answer = service.call("POST", "/runs", data=content, content_type="application/json")
+
+    assert answer.status_code in (400, 422), answer.text
+    assert list(service.data.runs.iterdir()) == []
+
+
+def test_a_repeat_gives_its_run_although_what_that_needed_is_gone(service: Service) -> None:
+    digest = service.gateway.blobs.put(b"x")
+    fields: dict[str, Any] = {"workspace": [{"path": "a", "sha256": digest, "size": 1}]}
+    first = service.submit(headers={"Idempotency-Key": "once"}, **fields)
+    service.gateway.blobs.path(digest).unlink()
+
+    again = service.submit(headers={"Idempotency-Key": "once"}, **fields)
+
+    assert (first.status_code, again.status_code) == (201, 200), again.text
+    assert again.get_json()["id"] == first.get_json()["id"]
+    assert fields_at_fault(service.submit(**fields)) == ["workspace"]

@@ -244,7 +244,7 @@ class Handler(BaseHTTPRequestHandler):
         key = self.headers.get("idempotency-key")
         known = next((run for run in self.gateway.runs.values() if key and run.key == key), None)
         if known is not None and known.body != body:
-            return 409, {"detail": "The idempotency key was used for another request."}, {}
+            return 409, {"detail": "The idempotency key was used for another request.", "run": known.id}, {}
         if known is not None:
             return 200, known.view(), {}
         lacking = [file["path"] for file in body["workspace"] if file["sha256"] not in self.gateway.blobs]

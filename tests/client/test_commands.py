@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from kernel_gateway.cli import cli
 from kernel_gateway.cli.token import moment
+from kernel_gateway.client import ConsoleText, GatewayClient
 from kernel_gateway.errors import UsageError
 from kernel_gateway.store.database import open_database, sqlite_url
 from kernel_gateway.store.tokens import TokenStore
@@ -110,6 +111,19 @@ def test_logs_are_the_console_as_it_is_or_until_the_end(gateway: ScriptedGateway
 
     assert "line 1\nline 2\n" in followed
     assert "succeeded in 0.2 s" in followed
+
+
+def test_a_long_console_is_printed_whole_although_it_comes_in_pieces(
+    gateway: ScriptedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "line 1\nline 2\n"
+
+    def piece(self: GatewayClient, id: str, start: int = 0) -> ConsoleText:
+        return ConsoleText(text[start : start + 4], min(start + 4, len(text)), more=True)
+
+    monkeypatch.setattr(GatewayClient, "console", piece)
+
+    assert run("runs", "logs", gateway.new_run().id, gateway=gateway).stdout == text
 
 
 def test_several_runs_are_cancelled_at_once(gateway: ScriptedGateway) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -64,6 +66,74 @@ def test_a_failed_step_that_is_tried_again_at_once_gets_a_new_run(
     gateway.on_submit = fail
 
     assert [run_code(), run_code()] == [1, 1]
+    assert len(gateway.runs) == 2
+
+
+BUILD = {"JOB_NAME": "train", "BUILD_NUMBER": "12", "BUILD_TAG": "jenkins-train-12"}
+
+
+def _step_on(agent: str, folder: Path, command: Command, attempt: int | None = None) -> subprocess.Popen[str]:
+    """A build's step on an agent, with a file of options of its own."""
+    options = folder / f"{agent}-{attempt}" / "request.json"
+    options.parent.mkdir(exist_ok=True)
+    options.write_text(json.dumps({"code": "print(1)", "name": "train", "step": "train#1", "try": attempt}))
+    return command("--options", str(options), env={**BUILD, "NODE_NAME": agent})
+
+
+def test_a_step_that_goes_on_elsewhere_finds_its_run_whatever_lies_there(
+    gateway: ScriptedGateway, folder: Path, command: Command
+) -> None:
+    gateway.on_submit = ScriptedRun.begin
+    lost = _step_on("one", folder, command)
+    wait_for(lambda: gateway.count("events"))
+    lost.kill()
+    lost.wait()
+    (run,) = gateway.runs.values()
+
+    again = _step_on("two", folder, command)
+    wait_for(lambda: gateway.count("events") > 1)
+    run.end()
+    _, told = again.communicate(timeout=20)
+
+    assert again.returncode == 0
+    assert f"run {run.id}, begun before," in told
+    assert list(gateway.runs.values()) == [run]
+
+
+def test_a_run_that_ended_while_its_agent_was_lost_is_this_try_of_its_step_and_the_next_try_a_new_one(
+    gateway: ScriptedGateway, folder: Path, command: Command
+) -> None:
+    codes = []
+    for agent, attempt in (("one", 1), ("two", 1), ("two", 2)):
+        command_of_step = _step_on(agent, folder, command, attempt=attempt)
+        command_of_step.communicate(timeout=20)
+        codes.append(command_of_step.returncode)
+
+    assert codes == [0, 0, 0]
+    assert len(gateway.runs) == 2
+
+
+def test_a_step_whose_run_the_gateway_lost_and_tries_again_goes_on_with_that_one(
+    gateway: ScriptedGateway, folder: Path, command: Command
+) -> None:
+    gateway.on_submit = ScriptedRun.begin
+    first = _step_on("one", folder, command)
+    wait_for(lambda: gateway.count("events"))
+    first.kill()
+    first.wait()
+    (lost,) = gateway.runs.values()
+    following = gateway.new_run()
+    following.begin()
+    lost.retried_as = following.id
+    lost.end("lost", 5, retried_as=following.id)
+
+    again = _step_on("two", folder, command)
+    wait_for(lambda: gateway.count("events") > 1)
+    following.end()
+    _, told = again.communicate(timeout=20)
+
+    assert again.returncode == 0
+    assert f"run {following.id}, begun before," in told
     assert len(gateway.runs) == 2
 
 

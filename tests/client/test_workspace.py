@@ -82,6 +82,14 @@ def test_inputs_start_at_the_current_folder_and_take_folders_whole(tmp_path: Pat
     assert sorted(found.files) == ["data/a", "nb/train", "src/deep/n", "src/m"]
 
 
+def test_the_folder_may_be_named_from_the_current_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "project" / "src").mkdir(parents=True)
+    (tmp_path / "project" / "src" / "a.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+
+    assert list(find_files(Path("project"), ["src"]).files) == ["src/a.py"]
+
+
 def test_from_beside_the_source_names_start_at_the_folder_that_holds_both(tmp_path: Path) -> None:
     write(tmp_path, nb__train="1", data__a="2")
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import stat
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
-from kernel_gateway.api import create_app
+from kernel_gateway.api import create_app, sessions
 from kernel_gateway.api.pages import login
 from kernel_gateway.api.service import KEY
 from kernel_gateway.api.sessions import signing_key
 from kernel_gateway.errors import StorageError
+from kernel_gateway.store.models import logins
 from tests.api.conftest import Service
 
 from .conftest import Reader
@@ -331,3 +335,34 @@ def test_who_may_only_read_sees_no_buttons_and_can_not_press_them(service: Servi
         assert answer.status_code == 403
         assert "lacks the scope" in answer.text
     assert f'action="/runs/{id}/cancel"' in reader_with("run").page(f"/runs/{id}")
+
+
+def test_a_copy_of_the_cookie_counts_no_more_after_logging_out(service: Service, reader: Reader) -> None:
+    copy, elsewhere = service.app.test_client(), Reader(service)
+    copy.set_cookie(reader.cookie.key, reader.cookie.value)
+    assert copy.get("/").status_code == 200
+
+    reader.press("/logout")
+
+    assert copy.get("/").status_code == 303
+    assert copy.get("/api/v1/runs").status_code == 401
+    assert elsewhere.get("/").status_code == 200
+
+
+def test_the_database_holds_no_login_that_could_be_used_and_none_that_is_over(
+    service: Service, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "LIFE", timedelta(seconds=-1))
+    over = service.app.test_client()
+    assert over.post("/login", data={"token": service.token}).status_code == 303
+    assert over.get("/").status_code == 303
+    Reader(service)
+    with service.gateway.engine.connect() as connection:
+        rows = connection.execute(select(logins)).all()
+
+    assert len(rows) == 2
+    signer = sessions.Sessions().get_signing_serializer(service.app)
+    assert signer is not None
+    cookie = signer.loads(reader.cookie.value)
+    assert hashlib.sha256(cookie["login"].encode()).hexdigest() in {row.digest for row in rows}
+    assert cookie["login"] not in str(rows)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from kernel_gateway.kernels.sandbox import works
 from tests.local_package import write_package
 
 from .conftest import Serve, Service
@@ -38,13 +37,10 @@ def submit(service: Service, folder: Path, *arguments: str, **environ: str) -> s
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.usefixtures("require_sandbox")
 def test_included_files_travel_along_and_the_build_and_the_kernel_are_in_the_sandbox(
     serve: Serve, tmp_path: Path
 ) -> None:
-    if not works():
-        if os.environ.get("KERNEL_GATEWAY_REQUIRE_KERNELS"):
-            pytest.fail("bubblewrap does not work here", pytrace=False)
-        pytest.skip("bubblewrap does not work here")
     data = tmp_path / "service" / "data"
     data.parent.mkdir()
     # Below the data folder, which is hidden from kernels: the one that is used has to be there all the same.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -62,9 +63,25 @@ def test_a_follower_sees_every_event_while_it_is_written(tmp_path: Path) -> None
 def test_text_that_is_no_unicode_is_kept_readable(tmp_path: Path, text: str) -> None:
     log = EventLog(tmp_path / "events.jsonl")
     stream(log, text)
-    log.append(EventType.DISPLAY, data={"application/json": {"big": 10**30}})
+    log.append(EventType.DISPLAY, data={"application/json": {"big": 10**30, "huge": -(10**400)}})
     log.close()
     assert len(list(read_events(log.path))) == 2
+
+
+@pytest.mark.parametrize("how", ["removed", "moved"])
+def test_a_log_that_a_program_removed_is_put_back_whole(tmp_path: Path, how: str) -> None:
+    (tmp_path / "out").mkdir()
+    log = EventLog(tmp_path / "out" / "events.jsonl")
+    stream(log, "before")
+    log.flush()
+    if how == "removed":
+        shutil.rmtree(tmp_path / "out")
+    else:
+        (tmp_path / "out").rename(tmp_path / "elsewhere")
+    stream(log, "after")
+    log.restore()
+    log.close()
+    assert [event["text"] for event in read_events(tmp_path / "out" / "events.jsonl")] == ["before", "after"]
 
 
 def test_when_the_log_cannot_be_written_the_end_still_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,16 +35,34 @@ def test_every_result_file_is_written(tmp_path: Path) -> None:
 def test_results_of_an_earlier_run_are_removed_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "artifacts").mkdir()
     (tmp_path / "artifacts" / "old.bin").write_text("old")
+    (tmp_path / "run.json").write_text("{}")
     (tmp_path / "mine.txt").write_text("mine")
     finish(RunFolder(tmp_path, Settings()))
     assert not (tmp_path / "artifacts").exists()
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["report/thesis.html", "artifacts/model.bin", "metrics.json"])
+def test_a_folder_with_things_of_the_users_own_is_refused_and_left_as_it_is(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UsageError, match=f"its {name.split('/')[0]}, which would be replaced, is of no earlier run"):
+        RunFolder(tmp_path, Settings())
+    assert (tmp_path / name).read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == [name.split("/")[0]]
+
+
+def test_an_empty_folder_of_a_results_name_is_nothing_to_keep(tmp_path: Path) -> None:
+    (tmp_path / "artifacts").mkdir()
+    finish(RunFolder(tmp_path, Settings()))
+    assert (tmp_path / "run.json").exists()
+
+
 def test_a_link_in_place_of_a_result_folder_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "data").write_text("keep")
     (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "events.jsonl").write_text("")
     (tmp_path / "out" / "report").symlink_to(tmp_path / "precious")
     finish(RunFolder(tmp_path / "out", Settings()))
     assert (tmp_path / "precious" / "data").read_text() == "keep"

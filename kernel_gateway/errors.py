@@ -146,10 +146,17 @@ class NotFoundError(GatewayError):
 
 
 class ConflictError(GatewayError):
-    """The request contradicts an earlier one: the same idempotency key with another body."""
+    """The request contradicts an earlier one: the same idempotency key with another body.
+
+    `run` is the id of the run that the earlier one became, where it became one.
+    """
 
     exit_code = 6
     http_status = 409
+
+    def __init__(self, message: str, *, run: str | None = None) -> None:
+        super().__init__(message)
+        self.run = run
 
 
 class TooLargeError(GatewayError):

@@ -164,8 +164,8 @@ EVENT_FIELDS: dict[EventType, dict[str, str]] = {
     },
     EventType.GATE: {
         "expression": "the gate as written",
-        "value": "left side as evaluated, or null when it could not be",
-        "bound": "right side as evaluated, or null",
+        "value": "left side as evaluated, as in `metric`, or null when it could not be",
+        "bound": "right side as evaluated, as in `metric`, or null",
         "passed": "true or false",
         "message": "why it could not be evaluated, else empty",
     },

@@ -5,7 +5,9 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from ..events import encode_number
 from .expressions import Expression, Metrics, NoBaseline, Undefined, evaluate_all, metrics_in
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
@@ -31,6 +33,17 @@ class Verdict:
     bound: float | None
     passed: bool
     message: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields of a ``gate`` event; what is not finite as text, since JSON has no such numbers."""
+        value, bound = (None if side is None else encode_number(side) for side in (self.value, self.bound))
+        return {
+            "expression": self.expression,
+            "value": value,
+            "bound": bound,
+            "passed": self.passed,
+            "message": self.message,
+        }
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from .cells import CellState, RunState
 from .live import LiveStream
 from .margins import number_text
 from .metrics import FROM_GATEWAY
-from .text import HeadTail, clip, seconds_text, size_text
+from .text import HeadTail, clip, one_line, seconds_text, size_text
 
 TAIL = 4 * 1024
 """Characters of a cell's last lines that are shown after text was left out."""
@@ -140,7 +140,7 @@ class Console:
         self._say(line)
 
     def _artifact(self, event: Event) -> None:
-        self._say(f"[kernel-gateway] artifact {event['path']} ({size_text(event.get('size') or 0)})")
+        self._say(f"[kernel-gateway] artifact {one_line(event['path'])} ({size_text(event.get('size') or 0)})")
 
     def _gate(self, event: Event) -> None:
         verdict = "passed" if event.get("passed") else "not met"

@@ -90,6 +90,11 @@ def size_text(size: int) -> str:
     return f"{amount:.1f} {unit}"
 
 
+def one_line(text: str) -> str:
+    """A name that somebody else chose, for a line of ours: what does not print stands as in a Python string."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def seconds_text(seconds: float) -> str:
     """A duration for people, e.g. ``12.3 s`` or ``2 min 5 s``."""
     if seconds < 120:

@@ -7,8 +7,8 @@ import hashlib
 import mimetypes
 import os
 import shutil
-import time
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from ..events import EventSink, EventType
@@ -23,6 +23,7 @@ def find_files(folder: Path, globs: Sequence[str], exclude: Path | None = None) 
     lie outside are left out, since a program could make them lead anywhere; so is `exclude`, where results go.
     """
     root = folder.resolve()
+    exclude = exclude and exclude.resolve()
     patterns = [PurePosixPath(glob).parts or ("*",) for glob in globs]
     found: dict[str, Path] = {}
     for base, folders, files in os.walk(root):
@@ -66,24 +67,34 @@ def _is_inside(path: Path, root: Path) -> bool:
 
 
 def collect(
-    sink: EventSink, folder: Path, globs: Sequence[str], target: Path, *, exclude: Path, deadline: float | None
+    sink: EventSink,
+    folder: Path,
+    globs: Sequence[str],
+    target: Path,
+    *,
+    exclude: Path,
+    enough: Callable[[], bool] = lambda: False,
+    rename: Callable[[str], str] = str,
 ) -> list[str]:
     """Copy matching files below `target` and append an ``artifact`` event for each.
 
-    Returns remarks for the log: globs that match nothing, files that could not be read, and files left
-    out because `deadline` (monotonic seconds) had passed.
+    `rename` masks secrets in a path: the copy and the event get what it gives. Returns remarks for the log: globs that
+    match nothing, files that could not be read, and files left out since `enough` said to stop.
     """
     remarks = [f"No file matches the artifact glob {glob!r}." for glob in globs if not _matches(folder, glob, exclude)]
     late = 0
-    for path, name in find_files(folder, globs, exclude):
-        if deadline is not None and time.monotonic() > deadline:
-            late += 1
-            continue
+    taken: set[str] = set()
+    for path, original in find_files(folder, globs, exclude):
+        name = _free_name(rename(original), taken)
         try:
-            digest, size = _copy(path, target / PurePosixPath(name))
+            copied = _copy(path, target / PurePosixPath(name), enough)
         except OSError as error:
             remarks.append(f"The artifact {name} could not be copied: {error.strerror}.")
             continue
+        if copied is None:
+            late += 1
+            continue
+        digest, size = copied
         media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
         sink.append(EventType.ARTIFACT, path=name, sha256=digest, size=size, media_type=media_type, cell=None)
     if late:
@@ -102,14 +113,42 @@ def check_glob(glob: str) -> str | None:
     return None
 
 
-def _copy(source: Path, target: Path) -> tuple[str, int]:
+def _free_name(name: str, taken: set[str]) -> str:
+    """The name, or, if another file has it after masking, one with a number before its suffix."""
+    path, number = PurePosixPath(name), 1
+    while name in taken:
+        number += 1
+        name = str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
+    taken.add(name)
+    return name
+
+
+def _copy(source: Path, target: Path, enough: Callable[[], bool]) -> tuple[str, int] | None:
+    """Copy a file; its digest and size, or None, and no copy, if `enough` said to stop."""
+    if enough():
+        return None
     target.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     size = 0
     with source.open("rb") as reader, target.open("wb") as writer:
         while chunk := reader.read(_COPY_BYTES):
+            if enough():
+                target.unlink()
+                return None
             digest.update(chunk)
             size += len(chunk)
             writer.write(chunk)
     shutil.copymode(source, target)
     return digest.hexdigest(), size
+
+
+def stamp(path: Path) -> tuple[int, int] | None:
+    """What tells whether a file was written anew: its time and size; None if there is none.
+
+    A link or a device is none: it could lead anywhere, and to no end.
+    """
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_size) if stat.S_ISREG(found.st_mode) else None

@@ -138,9 +138,12 @@ class CellRunner:
         return Failure(ename=ename, evalue=evalue)
 
     def _own_exit(self, kernel: Kernel, end: Exception, index: int) -> Failure | None:
-        """A kernel that ended with the exit code that the program chose, for kernels where that tells; else None."""
+        """A kernel that ended with the exit code that the program chose, for kernels where that tells; else None.
+
+        Codes from 128 on are those of launchers whose interpreter was killed by a signal.
+        """
         code = end.returncode if isinstance(end, KernelDiedError) and kernel.quirks.exits else None
-        if code is None or code < 0:
+        if code is None or not 0 <= code < 128:
             return None
         failure = exit_failure(code)
         if not failure.ends_program:

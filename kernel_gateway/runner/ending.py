@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from ..events import Status
 
@@ -50,3 +51,20 @@ class Cancellation:
         """Give back the pipe."""
         os.close(self._writer)
         os.close(self.fd)
+
+
+class Grace:
+    """How long something that goes on after the last cell may still take once the run is cancelled."""
+
+    def __init__(self, cancel: Cancellation, seconds: float) -> None:
+        self._cancel = cancel
+        self._seconds = seconds
+        self._since: float | None = None
+
+    def is_over(self) -> bool:
+        """Whether to stop: `seconds` have passed since the cancel was first seen. Ask now and then."""
+        if not self._cancel.count:
+            return False
+        if self._since is None:
+            self._since = time.monotonic()
+        return time.monotonic() - self._since > self._seconds

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import KernelError
 from ..events import EventSink, EventType
 from ..kernels.kernel import NO_FORK_SERVERS, Kernel
+from ..kernels.ports import PortWatch
 from ..kernels.sandbox import Sandbox
 from ..kernels.specs import Kernelspec, with_interpreter
 from ..settings import Settings
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 ENTER_SECONDS = 5.0
 """How long a warm kernel may take to become one of the run; it needs some milliseconds."""
+
+STARTS = 4
+"""How often a kernel is started at most until it answers."""
+
+_LOST = "a port that was chosen for it was taken"
 
 
 class KernelSet:
@@ -161,29 +167,42 @@ class KernelSet:
             self._leaving.pop().wait()
 
     def _await(self, spec: Kernelspec, kernel: Kernel) -> Kernel:
-        """A kernel that answers: this one, or, if it was warm or forked and does not, one started from nothing.
-
-        So is one that found a port taken: jupyter_client chooses them before the kernel binds them.
-        """
-        try:
-            self._driver.wait(lambda: kernel.ready)
-            if kernel not in self._warmed or self._enter(kernel):
+        """A kernel that answers: this one, or one started from nothing where that may help. Raises as `ensure` does."""
+        for _ in range(STARTS - 1):
+            problem = self._problem(kernel)
+            if not problem:
                 return kernel
-            problem = f"Warm kernel {kernel.name!r} could not be given the run's folder and environment"
-        except KernelError as error:
-            if kernel not in self._warmed and not kernel.forked and "ddress already in use" not in kernel.raw_text:
-                raise
-            problem = str(error).rstrip(".")
-        self._sink.append(EventType.LOG, level="warning", message=f"{problem}; another one is started.")
-        self.kill(kernel)
-        kernel = self._start(self._spec(spec), NO_FORK_SERVERS)
+            self._sink.append(EventType.LOG, level="warning", message=f"{problem}; another one is started.")
+            self.kill(kernel)
+            kernel = self._start(self._spec(spec), NO_FORK_SERVERS)
         self._driver.wait(lambda: kernel.ready)
         return kernel
+
+    def _problem(self, kernel: Kernel) -> str:
+        """Wait for a kernel; why another is needed: this one was warm or forked and is of no use, or lost a port.
+
+        Empty if it is as it should be. Raises `KernelError` for a kernel that another one would resemble.
+        """
+        ports = PortWatch(kernel)
+        try:
+            self._driver.wait(lambda: kernel.ready or ports.is_stuck())
+            if not kernel.ready:
+                return f"Kernel {kernel.name!r} does not answer: {_LOST}"
+            if kernel not in self._warmed or self._enter(kernel):
+                return ""
+            return f"Warm kernel {kernel.name!r} could not be given the run's folder and environment"
+        except KernelError as error:
+            if ports.lost:
+                return f"{str(error).rstrip('.')}: {_LOST}"
+            if kernel not in self._warmed and not kernel.forked:
+                raise
+            return str(error).rstrip(".")
 
     def _enter(self, kernel: Kernel) -> bool:
         """Give a warm kernel the run's folder and environment; whether that is done."""
         code = entering_code(kernel, self._cwd, self._within(kernel.spec)[1])
         if not code:
+            kernel.check(busy=False)  # nothing is sent that would tell whether it still lives
             return code is not None
         request = self._driver.send(kernel, code)
         self._driver.wait(lambda: request.done or time.monotonic() - request.sent > ENTER_SECONDS)

@@ -196,7 +196,7 @@ class Masker:
     def mask_bundle(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """A MIME bundle with secrets replaced in its values; whoever stores large values as blobs calls it before."""
         return {
-            mime: self.mask_name(value)
+            self.mask_name(mime): self.mask_name(value)
             if isinstance(value, str) and mime.startswith(_BINARY) and "svg" not in mime
             else self.mask_value(value)
             for mime, value in data.items()

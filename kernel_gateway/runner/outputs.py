@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -152,11 +153,11 @@ class Outputs:
     def _display(self, type: EventType, content: Mapping[str, Any], cell: int | None) -> None:
         if self._over:
             return
-        data = dict(content.get("data") or {})
-        transient = content.get("transient") or {}
-        whole: Event = {"cell": cell, "data": data, "metadata": content.get("metadata") or {}}
+        data = _table(content.get("data"))
+        display_id = _table(content.get("transient")).get("display_id")
+        whole: Event = {"cell": cell, "data": data, "metadata": _table(content.get("metadata"))}
         inline, blobs = self._store_large(data)
-        fields = whole | {"data": inline, "blobs": blobs, "display_id": transient.get("display_id")}
+        fields = whole | {"data": inline, "blobs": blobs, "display_id": None if display_id is None else str(display_id)}
         if type == EventType.RESULT:
             fields["execution_count"] = content.get("execution_count")
         self._sink.append(type, **fields)
@@ -179,10 +180,18 @@ class Outputs:
         return inline, blobs
 
 
+def _table(value: Any) -> dict[str, Any]:
+    """A part of a message that the protocol has as an object: whatever else a program sends there is nothing."""
+    return dict(value) if isinstance(value, dict) else {}
+
+
 def as_bytes(mime: str, value: Any) -> tuple[bytes, str]:
     """A MIME bundle's value as a file would hold it, and how to get back: ``utf-8``, ``base64`` or ``json``."""
     if not isinstance(value, str):
-        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS), "json"
+        try:
+            return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS), "json"
+        except TypeError:  # a number of more than 64 bits, half of a character
+            return json.dumps(value).encode(), "json"
     if mime.startswith(("image/", "audio/", "video/", "application/pdf")) and mime not in _TEXT_IMAGES:
         try:
             return base64.b64decode("".join(value.split()), validate=True), "base64"

@@ -90,7 +90,12 @@ def _environment(
     if "file" in own:
         check_name(own["file"])
     language = language_of(own["file"]) if "file" in own else "python"
-    return own if any(_runs_in(spec, language) for spec in kernels) else None
+    if any(_runs_in(spec, language) for spec in kernels):
+        return own
+    if kernels:
+        asked = (language or "").title()
+        remarks.append(f"The source asks for packages of {asked}, but has no kernel of that language.")
+    return None
 
 
 def _runs_in(spec: Kernelspec, language: str | None) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..events import encode_number
 from ..settings import RunOptions
 from ..sources.program import Program
 
@@ -19,7 +20,7 @@ def queued_fields(program: Program, options: RunOptions, provenance: Mapping[str
     """
     return {
         "run": provenance.get("run"),
-        "program": program.to_dict(),
+        "program": {**program.to_dict(), "parameters": _exact(program.parameters)},
         "resources": {
             "gpus": options.gpus,
             "cpus": options.cpus,
@@ -33,11 +34,22 @@ def queued_fields(program: Program, options: RunOptions, provenance: Mapping[str
         "gates": _gates(program, options),
         "provenance": {
             "source_digest": program.digest,
-            "parameters": program.parameters,
+            "parameters": _exact(program.parameters),
             "secrets": sorted(options.secrets),
             **provenance,
         },
     }
+
+
+def _exact(value: Any) -> Any:
+    """A parameter as JSON can tell it exactly: numbers that are not finite, or have more than 64 bits, as text."""
+    if isinstance(value, Mapping):
+        return {name: _exact(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_exact(item) for item in value]
+    if isinstance(value, float):
+        return encode_number(value)
+    return value if not isinstance(value, int) or -(2**63) <= value < 2**64 else str(value)
 
 
 def _gates(program: Program, options: RunOptions) -> list[dict[str, str]]:

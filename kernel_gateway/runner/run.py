@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import stat
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ from ..sources.program import Program
 from . import artifacts, usage
 from .cells import CellRunner
 from .driver import Driver
-from .ending import Cancellation, Ending
+from .ending import Cancellation, Ending, Grace
 from .kernelset import KernelSet
 from .masking import Masker, MaskingSink
 from .metrics import file_metrics
@@ -122,12 +121,11 @@ class Runner:
         self._options = options
         self._place = workplace
         self._root = workplace.cwd.resolve()  # a program may put a link in its place
-        masker = Masker(options.secrets)
+        self._masker = masker = Masker(options.secrets)
         self._sink = sink = MaskingSink.around(sink, masker)
         self._cancel = cancel
         self._settings = settings
         self._specs = specs
-        self._weak_secrets = masker.weak
         self._outputs = Outputs(sink, blobs, masker, settings.max_output_mb << 20 or None)
         self._driver = Driver(sink, self._outputs, cancel, settings, warm.context if warm is not None else None)
         self._kernels = KernelSet(
@@ -187,7 +185,7 @@ class Runner:
         """
         verdict = _Verdict()
         plan: Plan | None = None
-        before = _stamp(self._root / METRICS_FILE)
+        before = artifacts.stamp(self._root / METRICS_FILE)
         try:
             self._driver.set_deadline(self._options.timeout)
             self._driver.set_deadline(*usage.gpu_deadline(self._options))
@@ -247,7 +245,7 @@ class Runner:
     def _run_cells(self, plan: Plan, verdict: _Verdict) -> None:
         for remark in plan.remarks:
             self._log("warning", remark)
-        for name in self._weak_secrets:
+        for name in self._masker.weak:
             self._log("warning", f"Secret {name} is so short that masking it also hides much that is none.")
         self._prepare_environment(plan)
         runner = CellRunner(plan, self._driver, self._kernels, self._sink, self._outputs, self._options)
@@ -298,7 +296,9 @@ class Runner:
         if self._root.resolve() != self._root:
             self._log("warning", "The program put another folder in place of its own; no files were taken from it.")
         else:
-            self._take_files(verdict, before)
+            self._take_files(before)
+        if self._cancel.count and verdict.status == Status.SUCCEEDED:  # since its last cell
+            verdict.status, verdict.reason = Status.CANCELLED, self._cancel.reason
         if self._tracked is not None:
             self._tracked.collect(*([CANCELLED_READ_SECONDS] if verdict.status == Status.CANCELLED else []))
         if self._meter.problem:
@@ -311,23 +311,23 @@ class Runner:
     def _usage(self) -> dict[str, Any]:
         return self._meter.read(self._options, time.monotonic() - self._begun)
 
-    def _take_files(self, verdict: _Verdict, before: object) -> None:
+    def _take_files(self, before: object) -> None:
         """Metrics and artifacts that the program left in its working folder."""
         file = self._root / METRICS_FILE
-        after = _stamp(file)
+        after = artifacts.stamp(file)
         if after is not None and after != before:
             if after[1] <= METRICS_FILE_LIMIT and file.resolve().is_relative_to(self._root):
                 self._outputs.findings(file_metrics(file.read_bytes()))
             else:
                 self._log("warning", f"{METRICS_FILE} was not read: it is too large or lies outside of the folder.")
-        deadline = time.monotonic() + CANCELLED_COPY_SECONDS if verdict.status == Status.CANCELLED else None
         remarks = artifacts.collect(
             self._sink,
             self._root,
             self._options.artifacts,
             self._place.artifacts,
             exclude=self._place.results,
-            deadline=deadline,
+            enough=Grace(self._cancel, CANCELLED_COPY_SECONDS).is_over,
+            rename=self._masker.mask_name,
         )
         for remark in remarks:
             self._log("warning", remark)
@@ -337,20 +337,15 @@ class Runner:
         for gate in gates:
             against = self._tracked.baseline_of(gate, baseline) if self._tracked is not None else baseline
             result = gate.evaluate(self._outputs.summaries, against)
-            self._sink.append(
-                EventType.GATE,
-                expression=result.expression,
-                value=result.value,
-                bound=result.bound,
-                passed=result.passed,
-                message=result.message,
-            )
+            self._sink.append(EventType.GATE, **result.to_dict())
             if not result.passed:
                 missed.append(result.expression)
         ran = verdict.status == Status.SUCCEEDED
         if missed and ran:
             verdict.status = Status.FAILED if self._options.gate_fails else Status.UNSTABLE
             verdict.reason = f"{'Gates were' if len(missed) > 1 else 'A gate was'} not met: {'; '.join(missed)}."
+        if self._tracked is not None and ran and self._tracked.wrong_baseline is not None:
+            verdict.worsen(self._tracked.wrong_baseline)
         if self._tracked is not None and (problem := self._tracked.register(ran, gates_met=not missed)):
             self._log("error", problem)
             if verdict.status == Status.SUCCEEDED:
@@ -382,15 +377,3 @@ def _environ(place: Workplace) -> Mapping[str, str]:
     others = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")
     own = {name: value for name, value in place.environ.items() if name not in others}
     return own | place.tracking.environ()
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """What tells whether a file was written anew: its time and size; None if there is none.
-
-    A link or a device is none: it could lead anywhere, and to no end.
-    """
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
-    return (found.st_mtime_ns, found.st_size) if stat.S_ISREG(found.st_mode) else None

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..errors import UsageError
 from ..events import EventSink, EventType, decode_number, encode_number
 from ..gates import Gate, MetricLike
 from ..kernels.kernel import Kernel
@@ -61,11 +62,15 @@ class Tracked:
         if not tracking.begun:
             tracking.begin()
         baseline = options.baseline or ""
-        self._baseline = self._client.ask("compare", reference=baseline) if is_mlflow(baseline) else None
-        self._champion = (
-            self._client.ask("compare", reference=f"models:/{options.register}@champion") if options.register else None
-        )
+        model = options.register
+        own = {"registers": model, "alias": options.promote}
+        self._baseline = self._client.ask("compare", reference=baseline, **own) if is_mlflow(baseline) else None
+        own["alias"] = "champion"
+        self._champion = self._client.ask("compare", reference=f"models:/{model}@champion", **own) if model else None
+        self._answers: dict[int, Mapping[str, Any]] = {}
         self._compared: dict[int, Mapping[str, MetricLike] | None] = {}
+        self.wrong_baseline: UsageError | None = None
+        """Why the run fails although its program does not: `--baseline` names what MLflow does not have."""
 
     # -- cells -----------------------------------------------------------------------------------------
 
@@ -73,8 +78,13 @@ class Tracked:
         """Take in what has come, ask for more, and return code that the kernel is to run first, if any.
 
         Python asks for the run when it needs it, since most programs don't; other languages are waited with.
+        Raises `UsageError` for a baseline that is none, since it would be told otherwise after hours of work only.
         """
         self._take_what_came()
+        if self._baseline is not None and self._baseline not in self._answers:
+            self._answer(self._baseline)
+        if self.wrong_baseline is not None:
+            raise self.wrong_baseline
         language = str(kernel.spec.spec.language).lower()
         python = language == "python"
         if fresh:
@@ -196,7 +206,9 @@ class Tracked:
 
     def _comparison(self, number: int) -> Mapping[str, MetricLike] | None:
         what = f"models:/{self._options.register}@champion" if number == self._champion else self._options.baseline
-        answer = self._client.answer(number, COMPARE_SECONDS)
+        answer = self._answer(number, COMPARE_SECONDS)
+        if number == self._baseline and self.wrong_baseline is not None:
+            return {}
         if answer is None or "error" in answer:
             why = answer["error"] if answer else "it took too long"
             self._log(
@@ -211,6 +223,16 @@ class Tracked:
         names = Names()
         # What MLflow calls otherwise has its own name here.
         return found | {name: found[names[name]] for name in self._summaries if names[name] in found}
+
+    def _answer(self, number: int, seconds: float = 0.0) -> Mapping[str, Any] | None:
+        """The answer to a question for metrics, which is given once, as often as wanted."""
+        if number not in self._answers and (answer := self._client.answer(number, seconds)) is not None:
+            self._answers[number] = answer
+            if number == self._baseline and answer.get("refused"):
+                self.wrong_baseline = UsageError(
+                    f"--baseline {self._options.baseline}: {answer['error']}", field="baseline"
+                )
+        return self._answers.get(number)
 
     # -- the model -------------------------------------------------------------------------------------
 

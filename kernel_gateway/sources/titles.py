@@ -15,6 +15,9 @@ _HTML = re.compile(r"<h[1-6][^>]*>(?P<text>.*?)</h[1-6]>", re.IGNORECASE)
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _COMMENT = re.compile(r"(?:#+'?|//+!?|--+|/\*+|\*+/?)(?:\s+|(?=\w)|$)")
 _PERCENT_COMMENT = re.compile(r"%+\{?\s*")
+_METADATA = re.compile(r"(?m)^# /// [a-zA-Z0-9-]+$\n(?:^#(?: .*)?$\n)*?^# ///$")
+"""A script's metadata (PEP 723)."""
+
 _NOT_MEANT_FOR_READERS = re.compile(
     r"#!|#\||#.*\bcoding[:=]|#\s*(?:noqa|type:|pylint:|mypy:|fmt:|ruff:|region|endregion)\b|%%(?=\w)"
 )
@@ -66,7 +69,7 @@ def first_line(source: str, language: str | None) -> str:
     """The first line that tells something: a comment's text, else code. Empty for a blank source."""
     percent = language in ("matlab", "octave")
     fallback = ""
-    for line in source.splitlines():
+    for line in (_METADATA.sub("", source) if "# ///" in source else source).splitlines():
         line = line.strip()
         if not line:
             continue

@@ -14,6 +14,9 @@ from typing import Any
 
 from ..errors import ParameterError
 
+MOST_VALUES = 1_000_000
+"""Values in one parameter; a few lines of YAML can stand for any number of them, by their aliases."""
+
 _INT = re.compile(r"[-+]?[0-9][0-9_]*\Z")
 _BASED = re.compile(r"[-+]?0(?:x[0-9a-fA-F]+|o[0-7]+|b[01]+)\Z")
 _FLOAT = re.compile(
@@ -94,8 +97,18 @@ def parse_mapping(content: bytes, what: str) -> dict[str, Any]:
     return {_key(name, "its names"): _json_value(value, str(name)) for name, value in data.items()}
 
 
-def _json_value(value: Any, where: str, parents: tuple[int, ...] = ()) -> Any:
-    """``value`` with nothing but JSON's types in it. Raises `ParameterError` that says where another one is."""
+def _json_value(value: Any, where: str, parents: tuple[int, ...] = (), left: list[int] | None = None) -> Any:
+    """``value`` with nothing but JSON's types in it. Raises `ParameterError` that says where another one is, or that
+    there are too many; ``left``: how many more there may be.
+    """
+    left = [MOST_VALUES] if left is None else left
+    left[0] -= 1
+    if left[0] < 0:
+        name = re.split(r"[.\[]", where)[0]
+        raise ParameterError(
+            f"The parameter {name} holds more than {MOST_VALUES:,} values. Hand them over in a file.",
+            field="parameters",
+        )
     if value is None or isinstance(value, str | bool | int | float):
         if isinstance(value, str):
             _check_unicode(value, where)
@@ -104,9 +117,9 @@ def _json_value(value: Any, where: str, parents: tuple[int, ...] = ()) -> Any:
         raise ParameterError(f"The parameter {where} contains itself.", field="parameters")
     below = (*parents, id(value))
     if isinstance(value, list | tuple):
-        return [_json_value(item, f"{where}[{index}]", below) for index, item in enumerate(value)]
+        return [_json_value(item, f"{where}[{index}]", below, left) for index, item in enumerate(value)]
     if isinstance(value, dict):
-        return {_key(key, where): _json_value(item, f"{where}.{key}", below) for key, item in value.items()}
+        return {_key(key, where): _json_value(item, f"{where}.{key}", below, left) for key, item in value.items()}
     if hasattr(value, "isoformat"):
         return value.isoformat()
     raise ParameterError(f"The parameter {where} is {_kind(value)}, which JSON can't hold.", field="parameters")

@@ -100,8 +100,13 @@ def test_a_file_that_is_missing_or_of_no_known_format_is_bad_usage(
     assert word in finished.stderr
 
 
-def test_an_environment_of_another_language_than_the_kernels_is_bad_usage(run: Run, tmp_path: Path) -> None:
+def test_an_environment_of_another_language_than_the_kernels_is_bad_usage(
+    run: Run, notebook: Callable[..., str], tmp_path: Path
+) -> None:
     (tmp_path / "renv.lock").write_text('{"Packages": {}}')
+    own = run(notebook("print(1)", kernel_gateway={"env": "renv.lock"}))
+    own.assert_results("succeeded", 0)  # who reads the notebook elsewhere may have a use for it
+    assert "asks for packages of R" in messages(own)
     finished = run("-c", "print(1)", "--env", "renv.lock", "--kernel", "python3")
     finished.assert_results("failed", 2)
     assert "an environment for R" in finished.record["reason"]

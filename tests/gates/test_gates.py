@@ -253,3 +253,14 @@ def test_arithmetic_binds_as_in_mathematics(terms: list[tuple[str, int]], first:
 @given(st.sampled_from(["nan > 0", "x > x", "x == x", "x != 1", "abs(x) >= 0", "-x < 1", "0 * x == 0"]))
 def test_nan_passes_no_gate(text: str) -> None:
     assert not parse_gate(text.replace("nan", "x")).evaluate({"x": series(math.nan)}, None).passed
+
+
+def test_sides_that_are_not_finite_stand_in_the_event_as_text() -> None:
+    assert judge("big < 10").to_dict() == {
+        "expression": "big < 10",
+        "value": "Infinity",
+        "bound": 10.0,
+        "passed": False,
+        "message": "",
+    }
+    assert (judge("-big < big").to_dict()["value"], judge("nope > 1").to_dict()["value"]) == ("-Infinity", None)

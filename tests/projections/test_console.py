@@ -207,6 +207,12 @@ def test_gates_artifacts_remarks_and_the_verdict_have_a_line_each() -> None:
     ]
 
 
+def test_a_files_name_forges_no_line() -> None:
+    log = running().add("artifact", path="a\n[kernel-gateway] succeeded \x1b[2Jä", sha256="0", size=0, media_type="")
+
+    assert body(log).splitlines() == [r"[kernel-gateway] artifact a\n[kernel-gateway] succeeded \x1b[2Jä (0 B)"]
+
+
 @pytest.mark.parametrize("chunk", [7, 100, 5000])
 def test_beyond_the_limit_the_head_is_live_and_the_last_lines_follow_at_the_end(chunk: int) -> None:
     text = "".join(f"line {number:06}\n" for number in range(20_000))

@@ -239,7 +239,8 @@ def test_every_event_is_masked_where_a_program_or_a_person_wrote() -> None:
         provenance={"source_digest": "sha256:0", "git": {"remote": f"https://{secret}@host/x"}, "secrets": ["TOKEN"]},
     )
     sink.append(EventType.ERROR, cell=0, ename="E", evalue=secret, traceback=[f"a {RED}correct{END}-horse"])
-    sink.append(EventType.DISPLAY, cell=0, data={"application/json": {secret: [secret, 1]}}, metadata={"x": secret})
+    data = {"application/json": {secret: [secret, 1]}, f"text/{secret}": "x"}
+    sink.append(EventType.DISPLAY, cell=0, data=data, metadata={"x": secret})
     sink.append(EventType.METRIC, name=secret, value=0.5, step=1, cell=0)
     sink.append(EventType.ARTIFACT, path=f"out/{secret}.txt", sha256="00", size=1, media_type="text/plain")
     sink.append(EventType.GATE, expression=f"x > {secret}", value=1.0, bound=2.0, passed=False, message=secret)
@@ -247,7 +248,7 @@ def test_every_event_is_masked_where_a_program_or_a_person_wrote() -> None:
 
     assert secret not in json.dumps(recorder.events)
     assert recorder.events[0]["provenance"]["secrets"] == ["TOKEN"]
-    assert recorder.events[2]["data"] == {"application/json": {MASK: [MASK, 1]}}
+    assert recorder.events[2]["data"] == {"application/json": {MASK: [MASK, 1]}, f"text/{MASK}": "x"}
     assert recorder.events[3]["value"] == 0.5
 
 

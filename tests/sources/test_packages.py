@@ -41,6 +41,14 @@ def test_a_notebook_names_them_in_a_comment_or_its_metadata_which_counts_more() 
     assert environment(notebook("1", kernel_gateway={"gates": []}), ".ipynb") is None
 
 
+def test_text_that_shows_such_a_comment_asks_for_nothing() -> None:
+    made = json.loads(notebook(BLOCK))
+    made["cells"].append({"cell_type": "markdown", "source": f"```\n{BLOCK}```\n", "metadata": {}})
+    assert environment(json.dumps(made).encode(), ".ipynb") == WANTED
+    made["cells"][0]["source"] = "1"
+    assert environment(json.dumps(made).encode(), ".ipynb") is None
+
+
 def test_a_source_that_names_none_has_none() -> None:
     assert environment(b"print(1)", "") is None
     assert environment(b"# /// other\n# x = 1\n# ///\n1\n", ".py") is None

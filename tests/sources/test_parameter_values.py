@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,6 +13,11 @@ from hypothesis import strategies as st
 
 from kernel_gateway.errors import ParameterError
 from kernel_gateway.sources import parse_parameters
+
+BOMB = b"a: &a [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\n" + b"".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n".encode() for before, name in pairwise("abcdefghi")
+)
+"""Nine lines of YAML that stand for 10⁹ values."""
 
 
 @pytest.mark.parametrize(
@@ -99,6 +105,7 @@ def test_pairs_win_over_files_and_later_ones_over_earlier_ones() -> None:
         (b"a: !!set {x}", "The parameter a is a set, which JSON can't hold"),
         (b"a: !!binary aGk=", "The parameter a is binary data"),
         (b"a: &x [*x]", "contains itself"),
+        (BOMB, r"The parameter f holds more than 1,000,000 values\. Hand them over in a file"),
         (b'a: "\\uD83D"', "isn't valid Unicode"),
     ],
 )

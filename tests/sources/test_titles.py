@@ -62,6 +62,7 @@ def test_headings_are_read_as_plain_text(markdown: str, heading: str) -> None:
         ("#| eval: false\nx <- 1", "r", "x <- 1"),
         ('"""Train."""\nx', "python", "Train."),
         ("# noqa\nx", "python", "x"),
+        ('# /// script\n# dependencies = ["rich"]\n# ///\n# Load\nx', "python", "Load"),
         ("  \n", "python", ""),
         ("-----", "python", "-----"),
         ("x = '\x1b[1m'\ty", "python", "x = ' [1m' y"),

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 
+from kernel_gateway.kernels.sandbox import works
+
 REQUIRE_KERNELS = "KERNEL_GATEWAY_REQUIRE_KERNELS"
 """Environment variable that `scripts/test` sets: a missing kernel is then a failure."""
 
@@ -35,3 +37,12 @@ def require_kernel(installed_kernels: frozenset[str]) -> Callable[[str], str]:
         pytest.skip(reason)
 
     return require
+
+
+@pytest.fixture
+def require_sandbox() -> None:
+    """Skip the test where bubblewrap does not work; under `scripts/test` it fails instead."""
+    if not works():
+        if os.environ.get(REQUIRE_KERNELS):
+            pytest.fail("bubblewrap does not work here", pytrace=False)
+        pytest.skip("bubblewrap does not work here")

@@ -171,9 +171,22 @@ def test_the_images_are_made_of_files_that_are_there_and_run_as_nobody_special()
                 assert (ROOT / needed).exists(), f"{name}: {needed}"
                 assert any(fnmatch.fnmatch(needed.split("/")[0], pattern) for pattern in kept), needed
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    assert set(dict(stages()["gateway"])["ARG"].partition("=")[2].split(",")) <= extras.keys()
-    assert any(word == "RUN" and "mlflow==3.17.2" in rest for word, rest in stages()["mlflow"])
+    installed = set(dict(stages()["gateway"])["ARG"].partition("=")[2].split(","))
+    assert installed <= extras.keys()
+    assert {"service", "mlflow", "triggers"} <= installed  # what `serve` takes from files and addresses that are given
+    for shown in re.findall(r"--build-arg EXTRAS=(\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8")):
+        assert installed < set(shown.split(",")) <= extras.keys(), shown
+    server = next(rest for word, rest in stages()["mlflow"] if word == "RUN" and "mlflow" in rest)
+    assert all(requirement in server for requirement in extras["mlflow-server"])
     assert "mlflow-skinny==3.17.2" in extras["mlflow"]  # client and server of one version
+    jenkins = next(rest for word, rest in stages()["jenkins"] if "/tmp/source[" in rest)
+    assert set(re.findall(r"/tmp/source\[([\w,]+)\]", jenkins)) <= extras.keys()
+
+
+def test_the_gateways_image_has_the_programs_that_the_service_calls() -> None:
+    (apt,) = [rest for word, rest in stages()["gateway"] if word == "RUN" and "apt-get install" in rest]
+
+    assert {"bubblewrap", "git"} <= set(apt.split())
 
 
 def test_compose_itself_accepts_the_file() -> None:

@@ -108,8 +108,7 @@ def run(
         watchdog.cancel()
         stop(process)
     if code:
-        words = tail(folder / OUTPUT).splitlines() or ["it said nothing"]
-        raise CommandFailed(f"{_shown(command)} ended with {code}: {words[-1]}")
+        raise CommandFailed(f"{_shown(command)} ended with {code}: {_without_folders(tail(folder / OUTPUT))}")
     return outcome
 
 
@@ -140,6 +139,11 @@ def tail(path: Path, size: int = 2000) -> str:
         file.seek(max(0, path.stat().st_size - size))
         return file.read().decode(errors="replace").strip()
     return ""
+
+
+def _without_folders(text: str) -> str:
+    """Text in which absolute paths begin with …: results are published, and where they were made is not."""
+    return re.sub(r"(?<![\w./])/(?:[^\s\"':/]+/)+", "…/", text)
 
 
 def _shown(command: list[str]) -> str:

@@ -143,7 +143,9 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:500].replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
+    words = " ".join(text.split())
+    words = words if len(words) <= 500 else f"{words[:120]} … {words[-370:]}"
+    return words.replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
 
 
 def renew_page(page: Path, text: str) -> None:

@@ -45,7 +45,7 @@ def test_a_file_elsewhere_gets_a_folder_of_its_own_with_what_lies_below_it(tmp_p
 
 
 def test_a_lock_and_settings_of_uv_go_along_and_extras_stay_in_the_name(tmp_path: Path) -> None:
-    write(tmp_path / "uv.lock", "version = 1\n")
+    write(tmp_path / "uv.lock", 'version = 1\n[[package]]\nname = "six"\nversion = "1.17.0"\n')
     write(tmp_path / "uv.toml", "offline = false\n")
     write(tmp_path / "pyproject.toml", '[project]\nname = "x"\n[project.optional-dependencies]\ngpu = ["six"]\n')
 

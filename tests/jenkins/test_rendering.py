@@ -192,6 +192,6 @@ def test_this_projects_own_pipeline_is_groovy_and_runs_an_example_by_the_step() 
 
     assert "kernelRun(" in text
     assert "examples/train.ipynb" in literals
-    for command in ("make lint", "scripts/test --junitxml=build/pytest.xml", "scripts/build-plugin"):
+    for command in ("make lint", "scripts/test --junitxml=build/pytest.xml $TESTS", "scripts/build-plugin"):
         assert command in literals
         assert command.startswith("make") or (ROOT / command.split()[0]).is_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -139,12 +140,23 @@ def test_the_service_refuses_another_address_without_a_token(service: Service, t
     assert "token create" in done.stderr
 
 
+def test_a_port_that_is_taken_is_named_and_what_to_do(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "kernel_gateway", "serve", "--port", port, "--data", str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+    assert done.returncode == 2
+    assert f"127.0.0.1:{port} can't be listened on" in done.stderr
+    assert "Name another with --port" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "env", "told"),
     [
         (["--tls-cert", "/no/such/file", "--tls-key", "/no/such/file"], {}, "TLS certificate"),
         ([], {"KERNEL_GATEWAY_SANDBOX": "maybe"}, "auto, on or off"),
-        ([], {"KERNEL_GATEWAY_PORT": "99999"}, "can't be listened on"),
+        ([], {"KERNEL_GATEWAY_PORT": "99999"}, "at most 65535"),
         (["--port", "99999"], {}, "99999"),
     ],
 )

@@ -13,11 +13,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from kernel_gateway.kernels.guard import die_with_parent
 
 if find_spec("mlflow") is None:
     if os.environ.get("KERNEL_GATEWAY_REQUIRE_KERNELS") == "1":
@@ -50,6 +53,7 @@ class Server:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=partial(die_with_parent, signal.SIGTERM),  # also if these tests are killed
             )
         deadline = time.monotonic() + 60
         while not self.answers():

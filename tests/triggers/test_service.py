@@ -99,7 +99,7 @@ def test_a_service_refuses_a_file_of_triggers_that_can_not_be_read_as_one(tmp_pa
     )
 
     assert done.returncode == 2
-    assert "line 2, trigger 'churn': there is no field 'jop'; did you mean 'job'?" in done.stderr
+    assert "line 3, trigger 'churn': there is no field 'jop'; did you mean 'job'?" in done.stderr
 
 
 # -- the page --------------------------------------------------------------------------------------------

@@ -172,7 +172,7 @@ def test_a_cell_that_fails_fails_the_contestant(name: str, tmp_path: Path) -> No
 def test_a_command_that_fails_is_told_in_its_own_words(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed, match="ended with 3: gone wrong"):
         run([sys.executable, "-c", "print('gone wrong'); exit(3)"], tmp_path, os.environ)
-    with pytest.raises(CommandFailed, match='File "…/x.py", line 1, a/b'):
+    with pytest.raises(CommandFailed, match=r'File "…/x\.py", line 1, a/b'):
         run([sys.executable, "-c", "print('File \"/home/me/x.py\", line 1, a/b'); exit(3)"], tmp_path, os.environ)
 
 

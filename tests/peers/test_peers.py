@@ -54,7 +54,9 @@ def checkout_of(suite: str, scratch: Path) -> Path | None:
 def test_every_notebook_of_a_peers_tests_ends_as_their_tests_expect_or_has_a_reason(suite: str, tmp_path: Path) -> None:
     checkout = checkout_of(suite, tmp_path)
     if checkout is None:
-        pytest.skip(f"needs a checkout of {suite}'s repository in KERNEL_GATEWAY_PEER_{suite.upper()}: no package has it")
+        pytest.skip(
+            f"needs a checkout of {suite}'s repository in KERNEL_GATEWAY_PEER_{suite.upper()}: no package has it"
+        )
 
     done = subprocess.run(
         [sys.executable, "-m", "tests.peers", f"--{suite}", str(checkout)],

@@ -75,12 +75,16 @@ class RunFolder:
             os.close(lock)
 
     def _check_ours(self) -> None:
-        """Raises `StorageError` for a folder with files that go by our names and are no earlier run's: a user's own."""
+        """Raises `StorageError` for a folder with files that go by our names and are no earlier run's: a user's own.
+
+        Empty ones are nobody's loss: a shell makes ``OUTPUT/console.log`` that way before it starts us.
+        """
         if any((self.path / name).exists() for name in ("events.jsonl", "run.json")):
             return
         for name in (*RESULT_FILES, *RESULT_FOLDERS):
             place = self.path / name
-            if os.path.lexists(place) and not (place.is_dir() and not any(place.iterdir())):
+            empty = not any(place.iterdir()) if place.is_dir() else place.is_file() and not place.stat().st_size
+            if os.path.lexists(place) and not empty:
                 raise StorageError(f"its {name}, which would be replaced, is of no earlier run")
 
     def _clean(self) -> None:

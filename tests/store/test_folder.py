@@ -85,6 +85,13 @@ def test_a_successful_run_is_the_next_ones_baseline(tmp_path: Path) -> None:
     assert baseline.metrics["f1"].last == 0.5
 
 
+def test_what_a_shell_made_for_our_output_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "console.log").touch()
+    (tmp_path / "artifacts").mkdir()
+
+    RunFolder(tmp_path, Settings()).release()
+
+
 def test_a_failed_run_hands_its_own_baseline_on(tmp_path: Path) -> None:
     metrics = {"f1": {"first": 0.4, "last": 0.4, "min": 0.4, "max": "NaN", "mean": 0.4, "count": 1}}
     record = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -45,10 +46,15 @@ class Service:
             tracker_command(self.socket, self.runs), env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         deadline = time.monotonic() + 60
-        while not self.socket.exists():
+        while not self._listens():
             assert self.process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)
+
+    def _listens(self) -> bool:
+        """Whether it takes connections: its socket's file is there a moment before."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
 
     def kill(self) -> None:
         if self.process is not None:
